@@ -1,0 +1,1 @@
+"""Time and streams, as values that tests can replace."""
