@@ -1,0 +1,1 @@
+"""The console command of Waystation, and nothing else."""

@@ -24,8 +24,8 @@ Percent = Annotated[int, Meta(ge=0, le=100)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
-class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Every struct of the document: frozen, strict, written and read by field name."""
+class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Every struct of the document: frozen, strict, by field name (``kw_only`` must be said again)."""
 
 
 class ListenerTLS(enum.StrEnum):
@@ -49,14 +49,14 @@ class MXPolicy(enum.StrEnum):
     REQUIRED = "Required"
 
 
-class Limits(Group):
+class Limits(Group, frozen=True, kw_only=True):
     max_message_bytes: Positive = 26_214_400
     max_recipients: Positive = 1000
     max_sessions: Positive = 2000
     max_sessions_per_client: Positive = 100
 
 
-class Listener(Group):
+class Listener(Group, frozen=True, kw_only=True):
     name: str
     port: Port  # where the process listens
     service_port: Port  # what people connect to, for messages and logs
@@ -66,12 +66,12 @@ class Listener(Group):
     limits: Limits = Limits()
 
 
-class Queue(Group):
+class Queue(Group, frozen=True, kw_only=True):
     max_bytes: Positive = 10 * 2**30
     full_at_percent: Annotated[int, Meta(ge=1, le=100)] = 90
 
 
-class Retry(Group):
+class Retry(Group, frozen=True, kw_only=True):
     first_s: Seconds = 60.0
     factor: Annotated[float, Meta(ge=1)] = 2.0
     max_s: Seconds = 3600.0
@@ -80,56 +80,56 @@ class Retry(Group):
     warn_after_s: float = 14_400.0  # 0: no delay warning
 
 
-class Delivery(Group):
+class Delivery(Group, frozen=True, kw_only=True):
     connections_per_destination: Positive = 20
     messages_per_connection: Positive = 1000
     bind_address: str = ""
     dns_servers: tuple[str, ...] = ()  # "192.0.2.53" or "127.0.0.1:5353"; empty: the system's
 
 
-class Shared(Group):
+class Shared(Group, frozen=True, kw_only=True):
     """What every backend has: ``priority`` is failover order (lowest first), ``weight`` the share."""
 
     priority: Annotated[int, Meta(ge=0)] = 0
     weight: Annotated[int, Meta(ge=0)] = 1
 
 
-class MX(Shared, tag="mx", tag_field="kind"):
+class MX(Shared, tag="mx", tag_field="kind", frozen=True, kw_only=True):
     tls: MXPolicy = MXPolicy.OPPORTUNISTIC
     port: Port = 25
 
 
-class SmartHost(Shared, tag="smartHost", tag_field="kind"):
+class SmartHost(Shared, tag="smartHost", tag_field="kind", frozen=True, kw_only=True):
     host: str
     port: Port = 25
     tls: UpstreamTLS = UpstreamTLS.OPPORTUNISTIC
     credential: str | None = None
 
 
-class LMTP(Shared, tag="lmtp", tag_field="kind"):
+class LMTP(Shared, tag="lmtp", tag_field="kind", frozen=True, kw_only=True):
     host: str
     port: Port = 24
 
 
-class Reject(Shared, tag="reject", tag_field="kind"):
+class Reject(Shared, tag="reject", tag_field="kind", frozen=True, kw_only=True):
     code: Annotated[int, Meta(ge=400, le=599)] = 550
     enhanced: str = "5.7.1"
     message: str = "Rejected by policy"
 
 
-class Discard(Shared, tag="discard", tag_field="kind"):
+class Discard(Shared, tag="discard", tag_field="kind", frozen=True, kw_only=True):
     """Accepted, logged and forgotten."""
 
 
-class Quarantine(Shared, tag="quarantine", tag_field="kind"):
+class Quarantine(Shared, tag="quarantine", tag_field="kind", frozen=True, kw_only=True):
     """Accepted and held until somebody releases it."""
 
 
 Backend = MX | SmartHost | LMTP | Reject | Discard | Quarantine
 
 
-class Route(Group):
-    """One MailRoute attached to this pool. ``listeners`` it is attached to; ``created`` breaks ties (Unix s)."""
+class Route(Group, frozen=True, kw_only=True):
+    """One MailRoute, attached to ``listeners`` of this pool; ``created`` (Unix s) breaks ties."""
 
     name: str  # namespace/name
     created: float
@@ -140,7 +140,7 @@ class Route(Group):
     retry: Retry = Retry()  # the pool's, with the route's overrides applied
 
 
-class Document(Group):
+class Document(Group, frozen=True, kw_only=True):
     version: int
     pool: str  # namespace/name
     hostname: str

@@ -1,0 +1,1 @@
+"""Due mail becomes attempts, attempts become outcomes, outcomes are committed."""

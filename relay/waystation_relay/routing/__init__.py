@@ -1,0 +1,1 @@
+"""Where mail goes: the route that takes a recipient, and the hosts behind a domain."""

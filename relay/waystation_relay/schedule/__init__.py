@@ -1,0 +1,1 @@
+"""When to try: the next attempt, how many connections a destination bears, what is due soon. Pure."""

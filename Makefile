@@ -1,0 +1,73 @@
+# Waystation's commands for people and CI. `make` alone lists them.
+#
+# Every target that needs Python packages goes through `install`, which does nothing when the
+# environment in .venv is newer than pyproject.toml.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+JOBS   ?= 2
+MESSAGES ?= 5000
+ROUNDS ?= 3
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check unit programs format bench clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "; print "Targets:"} /^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Create .venv with everything for development (nothing to do when it is up to date)
+	@:
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"error: {sys.executable} is Python {v[0]}.{v[1]}; Waystation needs 3.11 or newer (name one: make PYTHON=/path/to/python3)")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) cannot create virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "==> creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "==> installing Waystation and what its development needs (about a minute)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[dev]' | sed -u -n 's/^Collecting \([A-Za-z0-9_.-]*\).*/    \1/p'
+	@$(BIN)/waystation --version
+	@touch $@
+
+demo: install ## Send mails through a relay on this machine and show what became of each
+	@$(BIN)/python demo/run.py
+
+test: install programs check unit ## Run every check and every test except those of a Kubernetes cluster
+
+programs:
+	@echo "==> programs the tests start"
+	@$(BIN)/python -m tests.support.programs
+
+check: install ## Format, lint, types, layers, documentation: everything that needs no running program
+	@echo "==> format"
+	@$(BIN)/ruff format --check .
+	@echo "==> lint"
+	@$(BIN)/ruff check .
+	@echo "==> types"
+	@$(BIN)/mypy
+	@echo "==> layers"
+	@$(BIN)/lint-imports --no-logo
+	@echo "==> documentation"
+	@$(BIN)/pytest -q --no-header tests/docs
+
+unit: install
+	@echo "==> tests"
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=5 \
+		--cov=operator --cov=relay --cov-report=
+	@echo "==> coverage of the lines that ran inside the tests' own processes: $$($(BIN)/coverage report --format=total) % (details: $(BIN)/coverage report)"
+
+format: install ## Rewrite the source as the formatter and the safe lint fixes want it
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: install ## Compare with the installed Postfix (MESSAGES=5000 ROUNDS=3)
+	@$(BIN)/python -m bench.smoke --messages $(MESSAGES) --rounds $(ROUNDS)
+
+clean: ## Remove .venv, caches and the local mode's data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .waystation build dist bench/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The commands that read RelayPools and MailRoutes: `waystation check` and `waystation local`."""

@@ -1,0 +1,84 @@
+"""``waystation relay``: what a pod runs."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from waystation_relay.app import Options, StartFailure, run
+
+EXIT_CONFIG = 2
+EXIT_ENVIRONMENT = 1
+
+
+class Endpoint(click.ParamType[tuple[str, int]]):
+    """``HOST:PORT`` or ``[V6]:PORT``."""
+
+    name = "host:port"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            self.fail(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8025", param, ctx)
+        return host.strip("[]"), int(port)
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The configuration document (JSON); Secret files lie beside it. Watched and swapped while running.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The folder of the queue, on a volume that outlives the process.",
+)
+@click.option("--bind", default="0.0.0.0", show_default=True, help="Address the SMTP listeners bind to.")  # noqa: S104 -- a pod's own address is not known beforehand
+@click.option("--admin", type=Endpoint(), default="127.0.0.1:8025", show_default=True, help="Admin HTTP.")
+@click.option(
+    "--admin-token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Holds the token that admin calls must carry. Without it such calls are refused.",
+)
+@click.option("--pod", default="", help="This pod's name, for logs and metrics.")
+@click.option(
+    "--reuse-port", is_flag=True, help="Share the listening ports with other relays (SO_REUSEPORT)."
+)
+def command(
+    config: Path,
+    data: Path,
+    bind: str,
+    admin: tuple[str, int],
+    admin_token_file: Path | None,
+    pod: str,
+    reuse_port: bool,
+) -> None:
+    """Run one relay: receive, queue and deliver mail until told to stop.
+
+    \b
+    SIGTERM  stop accepting, finish open messages (at most 60 s), exit 0
+    SIGHUP   look at the configuration now
+
+    Exit codes: 0 stopped as asked, 1 the environment refuses (port in use,
+    queue owned by another process, unreadable file), 2 the configuration is wrong.
+    """
+    options = Options(
+        config=config,
+        data=data,
+        bind=bind,
+        admin=admin,
+        token_file=admin_token_file,
+        pod=pod,
+        reuse_port=reuse_port,
+    )
+    try:
+        code = run(options)
+    except StartFailure as failure:
+        click.echo(f"waystation relay: {failure}", err=True)
+        sys.exit(EXIT_CONFIG if failure.is_configuration else EXIT_ENVIRONMENT)
+    sys.exit(code)

@@ -1,0 +1,81 @@
+"""Reads the configuration document and the Secret files beside it into a snapshot.
+
+Everything that can be wrong is found here, before anything is replaced: the
+document's form, its cross-references, and material that is missing,
+unreadable or not a certificate.
+"""
+
+import ssl
+from pathlib import Path
+
+from waystation_contract import codec
+from waystation_contract.model import Document, SmartHost
+from waystation_relay.config.snapshot import Credential, Snapshot
+from waystation_relay.routing.table import Table
+
+
+class ConfigUnreadable(Exception):
+    """A file cannot be read or used; the text names the file, the reason and the remedy."""
+
+
+def load(path: Path) -> Snapshot:
+    """The snapshot of the document at ``path``. Raises ``ConfigError`` or ``ConfigUnreadable``."""
+    document, digest = codec.decode(_read(path))
+    folder = path.parent
+    return Snapshot(
+        document=document,
+        hash=digest,
+        table=Table(document.routes),
+        credentials={name: _credential(folder, name) for name in _credential_names(document)},
+        certificates={
+            listener.certificate: _context(folder, listener.certificate)
+            for listener in document.listeners
+            if listener.certificate
+        },
+    )
+
+
+def _credential_names(document: Document) -> set[str]:
+    return {
+        backend.credential
+        for route in document.routes
+        for backend in route.backends
+        if isinstance(backend, SmartHost) and backend.credential
+    }
+
+
+def _credential(folder: Path, name: str) -> Credential:
+    return Credential(*(_text(folder / f"{name}.{part}") for part in ("username", "password")))
+
+
+def _context(folder: Path, name: str) -> ssl.SSLContext:
+    """A server context with the floor at TLS 1.2 and the pair ``name.crt``, ``name.key``."""
+    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
+    _read(certificate), _read(key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise ConfigUnreadable(
+            f"{certificate}: not a usable certificate with {key.name} ({error.reason or error}); "
+            "put the certificate chain and its matching private key there, both PEM"
+        ) from None
+    return context
+
+
+def _text(path: Path) -> str:
+    try:
+        return _read(path).decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ConfigUnreadable(f"{path}: not UTF-8 text; write the value as plain UTF-8") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigUnreadable(
+            f"{path}: cannot be read: {error.strerror}; make it a file this process may read"
+        ) from None

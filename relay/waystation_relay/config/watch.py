@@ -1,0 +1,80 @@
+"""Notices that the configuration changed, and hands over the new snapshot.
+
+The folder is looked at once a second: names, sizes and modification times of
+the files in it, links followed. That sees an edited file, a file renamed over
+it, and the link swap by which the kubelet updates a mounted Secret, on every
+file system alike. ``poke`` looks at once.
+
+Invariants
+    ``current`` is always a snapshot that loaded without error; a bad
+    configuration leaves it in place and fills ``last_error``.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from waystation_contract.check import ConfigError
+from waystation_relay.config.load import ConfigUnreadable, load
+from waystation_relay.config.snapshot import Snapshot
+
+INTERVAL_S = 1.0
+
+
+class Watcher:
+    """Owns the current snapshot. ``changed`` is called after each swap, ``refused`` with each new error text."""
+
+    def __init__(
+        self,
+        path: Path,
+        first: Snapshot,
+        *,
+        changed: Callable[[Snapshot], None],
+        refused: Callable[[str], None],
+    ) -> None:
+        self.path = path
+        self.current = first
+        self.last_error = ""
+        self._changed = changed
+        self._refused = refused
+        self._seen = fingerprint(path)
+        self._wake = asyncio.Event()
+
+    def poke(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), INTERVAL_S)
+            self._wake.clear()
+            self.look()
+
+    def look(self) -> None:
+        seen = fingerprint(self.path)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            snapshot = load(self.path)
+        except (ConfigError, ConfigUnreadable) as error:
+            self.last_error = str(error)
+            self._refused(self.last_error)
+            return
+        self.last_error = ""
+        self.current = snapshot
+        self._changed(snapshot)
+
+
+def fingerprint(path: Path) -> bytes:
+    """A digest of what the folder of ``path`` holds; files that vanish while we look count as absent."""
+    digest = hashlib.sha256()
+    with contextlib.suppress(OSError):
+        for entry in sorted(path.parent.iterdir()):
+            with contextlib.suppress(OSError):
+                stat = entry.stat()
+                digest.update(f"{entry.name}\0{stat.st_ino}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.digest()

@@ -1,0 +1,109 @@
+"""Setting damaged bodies aside in ``corrupt/``, so that a person can look at them and nothing is lost.
+
+For each: ``<queue id>.body``, the bytes as they are on disk, if there are
+any, and ``<queue id>.json``, what the message was. Both are durable before
+the index lets go of the original. Writer thread and recovery only.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from waystation_relay.mail.envelope import Envelope, Origin
+from waystation_relay.mail.message import Place
+from waystation_relay.spool import rows
+from waystation_relay.spool.failpoints import reach
+from waystation_relay.spool.identity import queue_id_of
+from waystation_relay.spool.layout import Layout, sync, write_all, write_durably
+from waystation_relay.spool.schema import INLINE
+
+PIECE_BYTES = 1024 * 1024
+
+
+class Description(msgspec.Struct, frozen=True):
+    """The JSON beside a body."""
+
+    queue_id: str
+    why: str
+    arrival: float
+    size_bytes: int
+    place: Place
+    body: str | None  # the file's name, when there was anything to copy
+    envelope: Envelope
+    origin: Origin
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    queue_id: str
+    copied: bool  # what the original place held is now in corrupt/
+
+
+def set_aside(layout: Layout, db: sqlite3.Connection, message_id: int, why: str) -> SetAside | None:
+    """Copy a damaged body and describe it; ``None`` when the message is gone. The index is not changed."""
+    row = db.execute(
+        f"SELECT {rows.MESSAGE_COLUMNS} FROM messages WHERE id = ?",  # noqa: S608 a constant
+        (message_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    message = rows.message_of(row, (), layout.tag)
+    place = message.place
+    assert place is not None
+    target = layout.corrupt / f"{message.queue_id}.body"
+    copied = True
+    present = target.exists()  # from an earlier attempt that a crash cut off
+    try:
+        if place.segment == INLINE:
+            present = _copy_inline(db, message_id, target)
+        elif place.segment > 0:
+            copied = present = _copy_record(layout.segment(place.segment), place, target)
+    except (OSError, sqlite3.Error):
+        copied = False  # unreadable, like a missing file: the place stays, should the medium come back
+    reach("corrupt.copied")
+    description = Description(
+        message.queue_id,
+        why,
+        message.arrival,
+        message.size_bytes,
+        place,
+        target.name if present else None,
+        message.envelope,
+        message.origin,
+    )
+    write_durably(
+        layout.corrupt / f"{message.queue_id}.json", msgspec.json.format(msgspec.json.encode(description))
+    )
+    reach("corrupt.described")
+    return SetAside(queue_id_of(message_id, layout.tag), copied)
+
+
+def _copy_inline(db: sqlite3.Connection, message_id: int, target: Path) -> bool:
+    found = db.execute("SELECT content FROM bodies WHERE message_id = ?", (message_id,)).fetchone()
+    if found is None:
+        return False
+    write_durably(target, bytes(found[0]))
+    return True
+
+
+def _copy_record(source: Path, place: Place, target: Path) -> bool:
+    """As much of the record as there is, in bounded memory."""
+    try:
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        done = 0
+        while done < place.length:
+            piece = os.pread(fd, min(PIECE_BYTES, place.length - done), place.offset + done)
+            if not piece:
+                break
+            write_all(out, [piece], done)
+            done += len(piece)
+        sync(out, target)
+    finally:
+        os.close(out)
+        os.close(fd)
+    return True

@@ -1,0 +1,164 @@
+"""The spool's directory: what lies where, whose it is, which format it has.
+
+    format      one JSON line: format number and instance tag; written first, never changed
+    lock        flock'ed by the owner for as long as it lives; holds its pid for error messages
+    index       SQLite, with index-wal and index-shm
+    segments/   bodies too large for the index, ``<16 hex digits>``
+    corrupt/    what could not be read, each with a JSON file that says what it was
+
+The lock is the kernel's: it ends with the process, however that ends, and a
+lock file left behind means nothing. ``claim`` reads ``format`` before it
+touches anything, so a spool of a newer format is left exactly as it was.
+
+Errors
+    Locked, NewerFormat, Unusable (with the directory and a remedy).
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from waystation_relay.spool.failpoints import reach
+from waystation_relay.spool.identity import is_tag, new_tag
+from waystation_relay.spool.values import Locked, NewerFormat, Unusable
+
+FORMAT = 1
+NAME = "waystation-spool"
+
+
+class FormatFile(msgspec.Struct, frozen=True):
+    name: str
+    format: int
+    instance: str
+
+
+class SyncFailed(Exception):
+    """fsync or fdatasync failed: what is on disk is unknown, and asking again would lie (fsyncgate)."""
+
+    def __init__(self, path: Path, cause: OSError) -> None:
+        self.cause = cause
+        super().__init__(f"cannot sync {path}: {cause.strerror}")
+
+
+class Layout:
+    """Paths of one spool. ``claim`` makes this process its owner, ``release`` ends that."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.format = directory / "format"
+        self.lock = directory / "lock"
+        self.index = directory / "index"
+        self.segments = directory / "segments"
+        self.corrupt = directory / "corrupt"
+        self.probe = directory / "probe"
+        self.tag = ""
+        self._lock_fd = -1
+
+    def segment(self, number: int) -> Path:
+        return self.segments / f"{number:016x}"
+
+    def claim(self) -> None:
+        """Check the format, take the lock, make what is missing."""
+        try:
+            self._check_format()
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._take_lock()
+        except OSError as error:
+            raise Unusable(str(self.directory), f"{error.strerror}: {error.filename}") from error
+        try:
+            found = self._check_format()  # again: it may have been made between the look and the lock
+            for folder in (self.segments, self.corrupt):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            reach("create.folders")
+            self.tag = found.instance if found else self._make_format()
+            reach("create.format")
+        except OSError as error:
+            self.release()
+            raise Unusable(str(self.directory), f"{error.strerror}: {error.filename}") from error
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def _check_format(self) -> FormatFile | None:
+        try:
+            raw = self.format.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            found = msgspec.json.decode(raw, type=FormatFile)
+        except msgspec.DecodeError as error:
+            raise Unusable(str(self.directory), f"{self.format} is not a spool's format file") from error
+        if found.name != NAME or not is_tag(found.instance):
+            raise Unusable(str(self.directory), f"{self.format} is not a spool's format file")
+        if found.format > FORMAT:
+            raise NewerFormat(str(self.directory), found.format, FORMAT)
+        return found
+
+    def _make_format(self) -> str:
+        tag = new_tag()
+        write_durably(self.format, msgspec.json.encode(FormatFile(NAME, FORMAT, tag)) + b"\n")
+        return tag
+
+    def _take_lock(self) -> None:
+        fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(fd, 32, 0).strip()
+            os.close(fd)
+            raise Locked(str(self.directory), int(pid) if pid.isdigit() else None) from None
+        self._lock_fd = fd
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """The file appears whole or not at all, and stays."""
+    temporary = path.with_name(path.name + ".new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(fd, [content], 0)
+        sync(fd, temporary)
+    finally:
+        os.close(fd)
+    temporary.rename(path)
+    sync_directory(path.parent)
+
+
+def write_all(fd: int, parts: list[bytes], offset: int) -> int:
+    """``pwritev`` until everything is written; the bytes written."""
+    start = offset
+    while parts:
+        head = parts[:512]  # below IOV_MAX everywhere
+        wanted = sum(map(len, head))
+        written = os.pwritev(fd, head, offset)
+        offset += written
+        if written == wanted:
+            parts = parts[512:]
+        else:  # a short write: the disk is nearly full, the next call says so
+            parts = [b"".join(head)[written:], *parts[512:]]
+    return offset - start
+
+
+def sync(fd: int, path: Path) -> None:
+    try:
+        os.fdatasync(fd)
+    except OSError as error:
+        raise SyncFailed(path, error) from error
+
+
+def sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        raise SyncFailed(path, error) from error
+    finally:
+        os.close(fd)

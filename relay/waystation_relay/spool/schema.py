@@ -1,0 +1,92 @@
+"""The index's tables and how its connections are set up.
+
+``messages`` is written once and deleted once; what changes while a message
+waits is in ``recipients``; bodies have a table of their own so that scans of
+``messages`` stay narrow. Due times are found through a partial index over
+waiting recipients, records of a segment through a partial index over bodies
+that are not inline. Nothing else is indexed: administration scans, intake
+does not pay for it.
+
+``segment``: 0 the body is in ``bodies``; above, in the segment of that
+number; -1 it was damaged and lies in ``corrupt/``.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from waystation_relay.spool.layout import FORMAT
+
+APPLICATION_ID = 0x57415953  # "WAYS", so that file(1) and people can tell
+INLINE = 0
+SET_ASIDE = -1
+
+TABLES = (
+    """CREATE TABLE IF NOT EXISTS messages (
+        id INTEGER PRIMARY KEY,
+        arrival REAL NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        sender TEXT NOT NULL,
+        sender_domain TEXT NOT NULL,
+        segment INTEGER NOT NULL,
+        offset INTEGER NOT NULL,
+        crc32 INTEGER NOT NULL,
+        sealed BLOB NOT NULL)""",
+    """CREATE INDEX IF NOT EXISTS messages_segment ON messages (segment, size_bytes) WHERE segment > 0""",
+    """CREATE TABLE IF NOT EXISTS recipients (
+        message_id INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        status INTEGER NOT NULL,
+        due REAL NOT NULL,
+        address TEXT NOT NULL,
+        domain TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        hold TEXT NOT NULL,
+        details BLOB,
+        PRIMARY KEY (message_id, number)) WITHOUT ROWID""",
+    """CREATE INDEX IF NOT EXISTS recipients_due ON recipients (due, message_id) WHERE status = 0""",
+    """CREATE TABLE IF NOT EXISTS bodies (
+        message_id INTEGER PRIMARY KEY,
+        content BLOB NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS counters (
+        name TEXT PRIMARY KEY,
+        value INTEGER NOT NULL) WITHOUT ROWID""",
+    "INSERT OR IGNORE INTO counters VALUES ('id_floor', 0)",
+)
+
+# secure_delete: Debian's SQLite zeroes what it deletes, which would write every inline body twice.
+# wal_autocheckpoint: the writer checkpoints itself, after the callbacks of a commit have gone out.
+WRITER = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "secure_delete=OFF",
+    "wal_autocheckpoint=0",
+    "cache_size=-16384",
+    "temp_store=MEMORY",
+)
+READER = ("query_only=ON", "cache_size=-4096", "temp_store=MEMORY")
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes; tables are made when missing, in one transaction."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    try:
+        for pragma in WRITER:
+            db.execute(f"PRAGMA {pragma}")
+        if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            db.execute("BEGIN IMMEDIATE")
+            for statement in TABLES:
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version={FORMAT}")
+            db.execute("COMMIT")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    for pragma in READER:
+        db.execute(f"PRAGMA {pragma}")
+    return db

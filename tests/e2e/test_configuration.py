@@ -1,0 +1,93 @@
+"""Configuration changes while mail flows."""
+
+import json
+import smtplib
+
+import msgspec
+import pytest
+from tests.support import clients
+from tests.support.relay import RelayProcess, listener, route, to
+from tests.support.sink import Sink
+from tests.support.waiting import until
+
+from waystation_contract.model import Limits, Reject
+
+
+@pytest.fixture(scope="module")
+def relay(module_relay: RelayProcess, module_sink: Sink) -> RelayProcess:
+    module_relay.configure(route(to(module_sink.port)))
+    return module_relay.start()
+
+
+def config(relay: RelayProcess) -> dict[str, object]:
+    status, body = relay.get("/config")
+    assert status == 200, body
+    answer = json.loads(body)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def wait_hash(relay: RelayProcess, old: object) -> None:
+    until(lambda: config(relay)["hash"] != old, "the new configuration's hash at /config")
+
+
+def test_new_routes_without_dropping_a_session(relay: RelayProcess, module_sink: Sink) -> None:
+    """A session open across the change goes on; its next recipient meets the new routes."""
+    old = config(relay)["hash"]
+    with smtplib.SMTP("127.0.0.1", relay.port, timeout=10) as client:
+        client.ehlo("client.test")
+        client.mail("a@shop.test")
+        assert client.rcpt("before@next.test")[0] == 250
+        relay.configure(
+            route(to(module_sink.port)),
+            route(Reject(code=550), recipients=["*@closed.test"], name="test/closed"),
+        )
+        wait_hash(relay, old)
+        assert client.data(clients.mail("across the change"))[0] == 250
+        client.mail("a@shop.test")
+        assert client.rcpt("after@closed.test")[0] == 550
+    module_sink.wait(1)
+    assert relay.process is not None
+    assert relay.process.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        pytest.param(b"{not json", "JSON", id="no JSON"),
+        pytest.param(b'{"version": 1, "pool": "x"}', "hostname", id="missing field"),
+        pytest.param(b'{"version": 99}', "version", id="later version"),
+        pytest.param(None, "nosuch", id="unknown listener in a route"),
+    ],
+)
+def test_bad_configuration_keeps_the_last_good_one(
+    relay: RelayProcess, module_sink: Sink, content: bytes | None, word: str
+) -> None:
+    """A broken document changes nothing, and /config says what is wrong with it."""
+    good = relay.configure(route(to(module_sink.port)))
+    until(lambda: not config(relay)["last_error"], "the good configuration")
+    before = config(relay)["hash"]
+    if content is None:
+        routes = (msgspec.structs.replace(good.routes[0], listeners=("nosuch",)),)
+        content = msgspec.json.encode(msgspec.structs.replace(good, routes=routes))
+    relay.write(content)
+    error = until(lambda: config(relay)["last_error"], "the error at /config")
+    assert word.lower() in str(error).lower()
+    assert config(relay)["hash"] == before
+    module_sink.received.clear()
+    clients.send(relay.port, "a@shop.test", "b@next.test", clients.mail("still working"))
+    module_sink.wait(1)
+
+
+def test_limits_change_for_new_transactions(relay: RelayProcess, module_sink: Sink) -> None:
+    """A smaller size limit is announced and applied without a restart."""
+    old = config(relay)["hash"]
+    relay.configure(
+        route(to(module_sink.port)),
+        listeners=(listener(relay.port, limits=Limits(max_message_bytes=10_000)),),
+    )
+    wait_hash(relay, old)
+    with smtplib.SMTP("127.0.0.1", relay.port, timeout=10) as client:
+        client.ehlo("client.test")
+        assert client.esmtp_features["size"] == "10000"
+        assert client.mail("a@shop.test", ["SIZE=20000"])[0] == 552
