@@ -248,7 +248,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.5, help="measured time for each row")
     options = parser.parse_args()
     for name in options.table or TABLES:
-        print(f"\n{name}\n{'store':10}{'bytes':>8}{'batch':>6}{'page':>7}{'CPU µs':>8}{'wall µs':>8}{'syncs':>7}")
+        print(
+            f"\n{name}\n{'store':10}{'bytes':>8}{'batch':>6}{'page':>7}"
+            f"{'CPU µs':>8}{'wall µs':>8}{'syncs':>7}"
+        )
         for store, size, batch, page in TABLES[name]:
             figures = measure(
                 options.directory, lambda d, s=store, p=page: STORES[s](d, p), size, batch, options.seconds

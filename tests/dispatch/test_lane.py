@@ -22,6 +22,7 @@ class Link:
 class Desk:
     def __init__(self, slots=100):
         self.slots = slots
+        self.may = True
         self.opening = 0
         self.begun = []
         self.away = []
@@ -39,6 +40,9 @@ class Desk:
 
     def has_slot(self, lane):
         return self.slots > 0
+
+    def may_begin(self):
+        return self.may
 
     def wants(self, job):
         return job not in self.unwanted
@@ -168,5 +172,15 @@ def test_without_a_free_slot_jobs_wait(lane, desk):
     lane.add(job())
     assert desk.opening == 0
     desk.slots = 1
+    lane.pump()
+    assert desk.opening == 1
+
+
+def test_nothing_begins_while_outcomes_cannot_be_recorded(lane, desk):
+    """With a failing disk mail waits: what was delivered unrecorded would be delivered twice."""
+    desk.may = False
+    lane.add(job())
+    assert desk.opening == 0
+    desk.may = True
     lane.pump()
     assert desk.opening == 1

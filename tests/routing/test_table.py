@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.support.tables import table
+
 from waystation_contract.model import MX, Route, SmartHost
 from waystation_relay.mail.address import normal_domain
 from waystation_relay.routing.table import Table, choose

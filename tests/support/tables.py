@@ -6,7 +6,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def table(page: str, *header: str) -> list[dict[str, str]]:
-    """The rows of the table with this header, code marks removed; AssertionError when it is not there once."""
+    """The rows of the one table with this header, code marks removed."""
     lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
     starts = [n for n, line in enumerate(lines) if _cells(line) == list(header)]
     assert len(starts) == 1, f"{page}: {len(starts)} tables with the header {header}"

@@ -20,8 +20,10 @@ Broken = Iterable[tuple[str, Any]]  # (field below the group, as written; its va
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``broken`` yields each place where the rule does not hold; nothing means it holds."""
+    """``broken`` yields each place where the rule does not hold; nothing means it holds. ``subject`` is
+    what the API server's message begins with, since it can only name the group."""
 
+    subject: str
     cel: str
     problem: str
     remedy: str
@@ -29,7 +31,7 @@ class Rule:
 
     @property
     def message(self) -> str:
-        return f"{self.problem}; {self.remedy}"
+        return f"{self.subject} {self.problem}; {self.remedy}"
 
 
 class Group(BaseModel):

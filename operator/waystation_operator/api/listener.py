@@ -48,6 +48,7 @@ class TLS(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="secretName",
             cel="self.mode == 'None' || size(self.secretName) > 0",
             problem="is missing, and TLS needs a certificate",
             remedy="name a Secret of type kubernetes.io/tls, or set mode: None",
@@ -74,12 +75,14 @@ class Auth(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="secretName",
             cel="self.mode == 'None' || size(self.secretName) > 0",
             problem="is missing, and AUTH needs users",
             remedy="name a Secret, or set mode: None",
             broken=_without_secret("None"),
         ),
         Rule(
+            subject="mode",
             cel="self.mode == 'None'",
             problem="is not available in this version: no client could log in",
             remedy="use None, and name the networks that may relay in clients.cidrs",
@@ -115,6 +118,7 @@ class ProxyProtocol(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="trustedCIDRs",
             cel="size(self.trustedCIDRs) == 0",
             problem="are not available in this version: the PROXY header would not be read",
             remedy="remove them, and let the load balancer keep the client's address "
@@ -137,6 +141,7 @@ class Requirement(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="values",
             cel="(self.operator in ['In', 'NotIn']) == (size(self.values) > 0)",
             problem="do not fit the operator",
             remedy="give values with In and NotIn, none with Exists and DoesNotExist",
@@ -169,6 +174,7 @@ class RouteNamespaces(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="selector",
             cel="(self.from == 'Selector') == has(self.selector)",
             problem="and from: Selector go together",
             remedy="give both, or neither",
@@ -230,6 +236,7 @@ class Listener(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="clients.cidrs",
             cel="self.auth.mode == 'Required' || self.clients.cidrs.all(c, !c.endsWith('/0'))",
             problem=OPEN_RELAY.problem,
             remedy=OPEN_RELAY.remedy,

@@ -76,6 +76,7 @@ class Reject(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="enhanced",
             cel="self.enhanced.startsWith(string(self.code / 100))",
             problem="is of another class than code",
             remedy="begin both with the same digit, 4 or 5",
@@ -122,6 +123,7 @@ class Backend(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="the backend",
             cel="[" + ", ".join(f"has(self.{kind})" for kind in KINDS) + "].filter(given, given).size() == 1",
             problem="must be of exactly one kind",
             remedy="give one of mx, smartHost, lmtp, reject, discard, quarantine, such as `mx: {}`",
@@ -155,6 +157,7 @@ class RouteTLS(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="policy",
             cel="!(self.policy in ['DANE', 'MTA-STS'])",
             problem="is not available in this version",
             remedy="use Required or Opportunistic",
@@ -206,6 +209,7 @@ class MailRouteSpec(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="backends:",
             cel="size(self.backends) == 1 || self.backends.all(b, "
             + " && ".join(f"!has(b.{kind})" for kind in VERDICTS)
             + ")",
@@ -214,6 +218,7 @@ class MailRouteSpec(Group):
             broken=_verdict_among_others,
         ),
         Rule(
+            subject="parentRefs",
             cel="self.parentRefs.all(p, self.parentRefs.exists_one(q, p == q))",
             problem="names a parent that is named already",
             remedy="remove one of the two",

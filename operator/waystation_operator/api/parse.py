@@ -97,6 +97,8 @@ def _translated(error: ValidationError, model: type[Body], identity: Identity | 
                 at = (*path, *steps(broken["field"]))
                 yield Problem(identity, at, value, broken["problem"], broken["remedy"])
             continue
+        if found["type"] == "too_short" and len(found["input"]) >= context["min_length"]:
+            continue  # entries that are wrong themselves were not counted
         group, field = _declared(model, path)
         problem, remedy = _words(found["type"], context, found["input"], group, field, path)
         missing = found["type"] in ("missing", "extra_forbidden")

@@ -39,6 +39,7 @@ class Queue(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="size",
             cel="quantity(self.size).isGreaterThan(quantity('15Mi'))",
             problem="is below 16Mi",
             remedy="give the queue at least 16Mi, room for a few messages and the index",
@@ -114,6 +115,7 @@ class Autoscaling(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="minReplicas",
             cel="self.minReplicas <= self.maxReplicas",
             problem="is above maxReplicas",
             remedy="lower minReplicas or raise maxReplicas",

@@ -79,12 +79,14 @@ class RelayPoolSpec(Group):
 
     RULES: ClassVar = (
         Rule(
+            subject="a listener's name",
             cel="self.listeners.all(l, self.listeners.exists_one(m, m.name == l.name))",
             problem="is the name of another listener too",
             remedy="give every listener of the pool a name of its own",
             broken=_repeated_names,
         ),
         Rule(
+            subject="a listener's port",
             cel=f"self.listeners.all(l, self.listeners.exists_one(m, {_cel_port('m')} == {_cel_port('l')}))",
             problem="collides with another listener's port (ports below 1024 are served 2500 higher)",
             remedy="choose another port",

@@ -52,12 +52,14 @@ def _rules(guard: str) -> tuple[Rule, ...]:
     both = guard
     return (
         Rule(
+            subject="first",
             cel=f"{both.format('first', 'max')}{in_seconds('self.first')} <= {in_seconds('self.max')}",
             problem="is above max",
             remedy="lower first or raise max",
             broken=_first_above_max,
         ),
         Rule(
+            subject="warnAfter",
             cel=f"{both.format('warnAfter', 'expireAfter')}"
             f"{in_seconds('self.warnAfter')} < {in_seconds('self.expireAfter')}",
             problem="is not before expireAfter",
@@ -65,6 +67,7 @@ def _rules(guard: str) -> tuple[Rule, ...]:
             broken=_warning_too_late,
         ),
         Rule(
+            subject="each duration",
             cel=" && ".join(
                 f"{f'!has(self.{field}) || ' if guard else ''}{in_seconds(f'self.{field}')} > 0".join("()")
                 for field in ("first", "max", "expireAfter")

@@ -105,12 +105,12 @@ def _returned(
     sound = eight_bit or original.isascii()
     if full and sound and len(original) >= size_bytes and not _BARE.search(original):
         kind = "message/global" if international else "message/rfc822"
-        return _Returned(kind, original, "Your message is attached.")
+        return _Returned(kind, original, "The message is attached.")
     kind = "message/global-headers" if international else "text/rfc822-headers"
     header = header_of(original)
     if not eight_bit:
         header = re.sub(rb"[\x80-\xff]", b"?", header)
-    return _Returned(kind, header, "The header of your message is attached.")
+    return _Returned(kind, header, "The header of the message is attached.")
 
 
 def header_of(original: bytes) -> bytes:

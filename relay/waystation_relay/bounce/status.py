@@ -85,4 +85,4 @@ def delivery_status(notice: Notice, message: Message, hostname: str, *, utf8: bo
         recipient_fields(entry, message.envelope.recipients[entry.number], utf8=utf8)
         for entry in notice.settled
     ]
-    return "".join("\r\n".join(group) + "\r\n\r\n" for group in groups)
+    return "\r\n\r\n".join("\r\n".join(group) for group in groups) + "\r\n"

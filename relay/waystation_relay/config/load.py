@@ -14,12 +14,12 @@ from waystation_relay.config.snapshot import Credential, Snapshot
 from waystation_relay.routing.table import Table
 
 
-class ConfigUnreadable(Exception):
+class ConfigUnreadableError(Exception):
     """A file cannot be read or used; the text names the file, the reason and the remedy."""
 
 
 def load(path: Path) -> Snapshot:
-    """The snapshot of the document at ``path``. Raises ``ConfigError`` or ``ConfigUnreadable``."""
+    """The snapshot of the document at ``path``. Raises ``ConfigError`` or ``ConfigUnreadableError``."""
     document, digest = codec.decode(_read(path))
     folder = path.parent
     return Snapshot(
@@ -58,7 +58,7 @@ def _context(folder: Path, name: str) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key)
     except ssl.SSLError as error:
-        raise ConfigUnreadable(
+        raise ConfigUnreadableError(
             f"{certificate}: not a usable certificate with {key.name} ({error.reason or error}); "
             "put the certificate chain and its matching private key there, both PEM"
         ) from None
@@ -69,13 +69,13 @@ def _text(path: Path) -> str:
     try:
         return _read(path).decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise ConfigUnreadable(f"{path}: not UTF-8 text; write the value as plain UTF-8") from None
+        raise ConfigUnreadableError(f"{path}: not UTF-8 text; write the value as plain UTF-8") from None
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigUnreadable(
+        raise ConfigUnreadableError(
             f"{path}: cannot be read: {error.strerror}; make it a file this process may read"
         ) from None

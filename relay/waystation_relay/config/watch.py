@@ -17,14 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from waystation_contract.check import ConfigError
-from waystation_relay.config.load import ConfigUnreadable, load
+from waystation_relay.config.load import ConfigUnreadableError, load
 from waystation_relay.config.snapshot import Snapshot
 
 INTERVAL_S = 1.0
 
 
 class Watcher:
-    """Owns the current snapshot. ``changed`` is called after each swap, ``refused`` with each new error text."""
+    """Owns the current snapshot. ``changed`` hears of each swap, ``refused`` of each new error."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Watcher:
         self._seen = seen
         try:
             snapshot = load(self.path)
-        except (ConfigError, ConfigUnreadable) as error:
+        except (ConfigError, ConfigUnreadableError) as error:
             self.last_error = str(error)
             self._refused(self.last_error)
             return

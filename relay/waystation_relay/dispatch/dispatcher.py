@@ -123,6 +123,17 @@ class Dispatcher:
         self.flights[message.id] = flight
         self._fly(flight)
 
+    def bounce(self, message: Message, verdict: Failed) -> None:
+        """A person's word on all recipients still pending, at once or when their attempt is over."""
+        flight = self.flights.get(message.id)
+        if flight is not None:
+            flight.override = verdict
+            return
+        flight = Flight(message, {progress.number: progress for progress in message.pending}, jobs=1)
+        self.flights[message.id] = flight
+        decided: list[Decided] = [(number, verdict) for number in flight.progress]
+        self._settle(flight, decided, self._snapshot().document.retry, "")
+
     def _fly(self, flight: Flight) -> None:
         now = self._clock.now()
         due = [p.number for p in flight.progress.values() if p.status is Status.WAITING and p.due <= now]
@@ -172,6 +183,10 @@ class Dispatcher:
         self._commit(job.flight, [judge.postponed(job.flight.progress[n], due) for n in job.numbers])
 
     # What the lanes report (lanes.Crew)
+
+    def can_settle(self) -> bool:
+        """False while outcomes cannot be recorded: what was delivered now would be delivered twice."""
+        return self._spool.can_settle()
 
     def still_wanted(self, job: Job) -> bool:
         """False when a person removed the message, or its time ran out, while it waited for a connection."""

@@ -28,6 +28,7 @@ class Desk(Protocol):
     def turned_away(self, job: Job, outcome: Outcome) -> None: ...
     def has_slot(self, lane: "Lane") -> bool: ...
     def wants(self, job: Job) -> bool: ...
+    def may_begin(self) -> bool: ...
 
 
 class Lane:
@@ -65,6 +66,8 @@ class Lane:
 
     def pump(self) -> None:
         """Does all that can be done now for the waiting jobs."""
+        if not self._desk.may_begin():
+            return
         while self.jobs and self.idle:
             job = self.jobs.popleft()
             if self._desk.wants(job):

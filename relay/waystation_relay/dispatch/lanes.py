@@ -39,6 +39,7 @@ class Crew(Protocol):
 
     def attempted(self, job: Job, outcomes: Sequence[Outcome], again: Sequence[int]) -> None: ...
     def unreachable(self, job: Job, outcome: Outcome) -> None: ...
+    def can_settle(self) -> bool: ...
     def still_wanted(self, job: Job) -> bool: ...
     def read(self, flight: Flight, done: Callable[[bytes | BodyFile | ReadFailure], None]) -> None: ...
 
@@ -129,6 +130,9 @@ class Lanes:
             self._send(lane, job, connection, body)
             return
         self._crew.read(job.flight, lambda found: self._send(lane, job, connection, found))
+
+    def may_begin(self) -> bool:
+        return not self.stopping and self._crew.can_settle()
 
     def wants(self, job: Job) -> bool:
         return not self.stopping and self._crew.still_wanted(job)

@@ -1,0 +1,1 @@
+"""What operators see: metrics, the event log, the admin HTTP interface."""

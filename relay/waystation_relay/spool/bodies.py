@@ -19,16 +19,16 @@ PIECE_BYTES = 1024 * 1024
 LOOKUP = "SELECT segment, offset, size_bytes, crc32 FROM messages WHERE id = ?"
 
 
-class Damaged(Exception):
+class Damaged(Exception):  # noqa: N818 the word for what happened
     """The bytes are not what was written; the text says how that shows."""
 
 
-class Gone(Exception):
+class Gone(Exception):  # noqa: N818 the word for what happened
     """The index knows no such message."""
 
 
 class BodyFile:
-    """A large body, checked when it was opened. Stays readable until closed, whatever becomes of the message."""
+    """A large body, checked when it was opened; readable until closed, whatever becomes of the message."""
 
     __slots__ = ("_fd", "_offset", "size_bytes")
 
@@ -63,7 +63,7 @@ def place_of(db: sqlite3.Connection, message_id: int) -> Place:
 
 
 def load(db: sqlite3.Connection, layout: Layout, message_id: int, memory_bytes: int) -> bytes | BodyFile:
-    """The body, whole up to ``memory_bytes``, else as an open file. Raises Gone, Damaged, OSError, sqlite3.Error."""
+    """The body, whole up to ``memory_bytes``, else an open file. Raises Gone, Damaged, OSError, sqlite3.Error."""
     place = place_of(db, message_id)
     while True:
         try:
@@ -122,19 +122,22 @@ def _open(path: Path, message_id: int, place: Place) -> BodyFile:
         raise Damaged(f"segment {path.name} is missing") from None
     body = BodyFile(fd, place.offset, place.length)
     try:
-        if os.pread(fd, HEADER.size, place.offset - HEADER.size) != header(
-            message_id, place.crc32, place.length
-        ):
-            raise Damaged(f"no such record in segment {path.name} at {place.offset}")
-        crc32 = 0
-        for offset in range(0, place.length, PIECE_BYTES):
-            piece = os.pread(fd, min(PIECE_BYTES, place.length - offset), place.offset + offset)
-            if not piece:
-                raise Damaged(f"segment {path.name} ends within the record")
-            crc32 = zlib.crc32(piece, crc32)
-        if crc32 != place.crc32:
-            raise Damaged(f"checksum mismatch in segment {path.name} at {place.offset}")
+        _check(fd, path, message_id, place)
     except BaseException:
         body.close()
         raise
     return body
+
+
+def _check(fd: int, path: Path, message_id: int, place: Place) -> None:
+    found = os.pread(fd, HEADER.size, place.offset - HEADER.size)
+    if found != header(message_id, place.crc32, place.length):
+        raise Damaged(f"no such record in segment {path.name} at {place.offset}")
+    crc32 = 0
+    for offset in range(0, place.length, PIECE_BYTES):
+        piece = os.pread(fd, min(PIECE_BYTES, place.length - offset), place.offset + offset)
+        if not piece:
+            raise Damaged(f"segment {path.name} ends within the record")
+        crc32 = zlib.crc32(piece, crc32)
+    if crc32 != place.crc32:
+        raise Damaged(f"checksum mismatch in segment {path.name} at {place.offset}")

@@ -64,9 +64,7 @@ class Committer:
         self.wal_pages += 6 + len(entries) // 4 + len(changes) // 4 + 4 * len(jobs)
         self.wal_pages += sum(3 * len(change.updated) for change in changes)
         warm = self._tuning.warm_bytes
-        return [
-            _message(entry, new, warm) for entry, new in zip(entries, added, strict=True)
-        ], results
+        return [_message(entry, new, warm) for entry, new in zip(entries, added, strict=True)], results
 
     def checkpoint(self) -> None:
         """Move the WAL's pages into the index file, as far as no reader is in the way."""

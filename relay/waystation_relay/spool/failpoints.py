@@ -27,7 +27,7 @@ def _armed(setting: str) -> Callable[[str], None]:
     return reach
 
 
-def _unarmed(name: str) -> None:  # noqa: ARG001 the name is for the armed twin
+def _unarmed(name: str) -> None:
     pass
 
 

@@ -11,7 +11,6 @@ id does) and the spool's own five random characters: ``1KA3ZQ9W0TH-7F2QX``.
 
 import secrets
 
-
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PAIRS = tuple(a + b for a in ALPHABET for b in ALPHABET)
 VALUES = {letter: value for value, letter in enumerate(ALPHABET)}

@@ -77,7 +77,7 @@ class NewRow:
 
 
 class Change:
-    """One settlement in rows: made on the caller's thread, so that a value that cannot be stored fails there."""
+    """One settlement in rows: made on the caller's thread, so that what cannot be stored fails there."""
 
     __slots__ = ("held", "message_id", "removed", "updated")
 
@@ -121,7 +121,9 @@ class Index:
         if not messages:
             return
         db, delta = self.db, self.delta
-        message_rows, recipient_rows, bodies = [], [], []
+        message_rows: list[rows.Row] = []
+        recipient_rows: list[rows.Row] = []
+        bodies: list[rows.Row] = []
         for new in messages:
             place, sender = new.place, new.envelope.reverse_path
             message_rows.append(

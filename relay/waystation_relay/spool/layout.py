@@ -34,7 +34,7 @@ class FormatFile(msgspec.Struct, frozen=True):
     instance: str
 
 
-class SyncFailed(Exception):
+class SyncFailed(Exception):  # noqa: N818 the word for what happened
     """fsync or fdatasync failed: what is on disk is unknown, and asking again would lie (fsyncgate)."""
 
     def __init__(self, path: Path, cause: OSError) -> None:
@@ -140,10 +140,9 @@ def write_all(fd: int, parts: list[bytes], offset: int) -> int:
         wanted = sum(map(len, head))
         written = os.pwritev(fd, head, offset)
         offset += written
-        if written == wanted:
-            parts = parts[512:]
-        else:  # a short write: the disk is nearly full, the next call says so
-            parts = [b"".join(head)[written:], *parts[512:]]
+        parts = parts[512:]
+        if written < wanted:  # the disk is nearly full: the next call says so
+            parts = [b"".join(head)[written:], *parts]
     return offset - start
 
 

@@ -95,7 +95,7 @@ class Drop:
 
 
 class Job:
-    """Anything else that shares the transaction. ``done(result, None)`` after commit, else ``(None, failure)``."""
+    """Anything else in the transaction. ``done(result, None)`` after commit, else ``done(None, failure)``."""
 
     __slots__ = ("apply", "done")
 
@@ -107,7 +107,7 @@ class Job:
 
 
 class Condemn:
-    """A body cannot be read: set it aside and hold its recipients. ``done()`` afterwards, whatever came of it."""
+    """A body cannot be read: set it aside, hold its recipients. ``done()`` follows, whatever came of it."""
 
     __slots__ = ("done", "message_id", "why")
 

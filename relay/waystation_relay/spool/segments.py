@@ -186,16 +186,17 @@ class Segments:
         self._judge(segment)
 
     def close(self) -> None:
+        """Leave only files that something refers to."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        current, self._current = self._current, None
+        if current is not None:
+            current.sealed = True
+            self._judge(current)
         for path in self._spares:
             path.unlink(missing_ok=True)
         self._spares.clear()
-        if self._current is not None:
-            self._current.sealed = True
-            self._judge(self._current)
-            self._current = None
 
     def _judge(self, segment: Segment) -> None:
         if not segment.live_records:

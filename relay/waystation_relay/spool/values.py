@@ -175,14 +175,14 @@ class SpoolError(Exception):
     """The spool cannot be opened. The text names the directory and what to do."""
 
 
-class Locked(SpoolError):
+class Locked(SpoolError):  # noqa: N818 the word for what happened
     def __init__(self, directory: str, pid: int | None) -> None:
         self.pid = pid
         owner = f"process {pid}" if pid else "another process"
         super().__init__(f"spool {directory} is in use by {owner}: stop it, or choose another directory")
 
 
-class NewerFormat(SpoolError):
+class NewerFormat(SpoolError):  # noqa: N818 the word for what happened
     def __init__(self, directory: str, found: int, known: int) -> None:
         self.found, self.known = found, known
         super().__init__(
@@ -191,12 +191,12 @@ class NewerFormat(SpoolError):
         )
 
 
-class Unusable(SpoolError):
+class Unusable(SpoolError):  # noqa: N818 the word for what happened
     def __init__(self, directory: str, why: str) -> None:
         super().__init__(f"spool {directory} cannot be used: {why}")
 
 
-class SpoolUnavailable(Exception):
+class SpoolUnavailable(Exception):  # noqa: N818 the word for what happened
     """An administrative change could not be committed; ``failure`` says why."""
 
     def __init__(self, failure: SpoolFailure) -> None:

@@ -42,7 +42,6 @@ from waystation_relay.spool.values import (
     Refusal,
     SpoolFailure,
     SpoolLimits,
-
     Tuning,
 )
 
@@ -191,10 +190,16 @@ class Writer:
             if not (accepts or settles or jobs) and not operations:
                 self._probe()
         if not operations or self._clock.monotonic() - self._volume_seen >= VOLUME_INTERVAL_S:
-            self._volume = volume_of(self._layout.directory)
-            self._volume_seen = self._clock.monotonic()
+            self._look_at_volume()
         self.judge()
         return stopping
+
+    def _look_at_volume(self) -> None:
+        self._volume_seen = self._clock.monotonic()
+        try:
+            self._volume = volume_of(self._layout.directory)
+        except OSError as error:
+            self._fail((), (), (), failure_of(error))
 
     def _attempt(self, accepts: Sequence[Accept], settles: Sequence[Settle], jobs: Sequence[Job]) -> None:
         if self.broken is not None:
@@ -370,5 +375,3 @@ def _size(operation: Operation) -> int:
             return sum(entry.size_bytes for entry in entries)
         case _:
             return 0
-
-

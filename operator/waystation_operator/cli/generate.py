@@ -1,0 +1,44 @@
+"""``python -m waystation_operator.cli.generate``: writes what is made from the models into the source tree.
+
+That is ``crds/*.yaml`` and the field tables of ``docs/configuration.md``.
+With ``--check`` nothing is written, and the exit code is 1 if something would be.
+"""
+
+from pathlib import Path
+
+import click
+
+from waystation_operator.api import crds, reference
+
+TREE = Path(__file__).parents[3]
+
+
+def expected(tree: Path) -> dict[Path, str]:
+    """Every generated file with the text it ought to have."""
+    page = tree / "docs" / "configuration.md"
+    files = {tree / "crds" / name: text for name, text in crds.crds().items()}
+    files[page] = reference.fill(page.read_text(encoding="utf-8"))
+    return files
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is out of date.")
+@click.option("--tree", type=click.Path(path_type=Path), default=TREE, help="Root of the source tree.")
+def command(check: bool, tree: Path) -> None:
+    """Write crds/*.yaml and the field tables of docs/configuration.md from the models."""
+    stale = [
+        (path, text)
+        for path, text in expected(tree).items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    for path, text in stale:
+        if not check:
+            path.write_text(text, encoding="utf-8")
+        click.echo(f"{path.relative_to(tree)}: {'out of date' if check else 'written'}")
+    if check and stale:
+        click.echo("error: run `python -m waystation_operator.cli.generate`", err=True)
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,101 @@
+"""What people ask of the queue: find, show, hold, release, retry, delete.
+
+Searches run on a reader thread of their own, window by window. A change finds
+the ids first and then has the writer carry the action out on them, a few
+hundred in one transaction; there each message is checked against the query
+once more, so that what has moved on meanwhile is left alone. A change is thus
+atomic for each message, not for all of them.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from waystation_relay.aio.clock import Clock
+from waystation_relay.mail.message import Message
+from waystation_relay.spool import reader
+from waystation_relay.spool.identity import id_of
+from waystation_relay.spool.index import Index
+from waystation_relay.spool.operations import Job
+from waystation_relay.spool.query import conditions
+from waystation_relay.spool.reader import Reader
+from waystation_relay.spool.values import Action, Query, SpoolFailure, SpoolUnavailable
+
+Result = TypeVar("Result")
+CHANGE_STEP = 500  # messages changed in one transaction: others wait no longer than that
+
+
+class Administration:
+    def __init__(
+        self,
+        lookups: Reader,
+        put: Callable[[Job], None],
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+        tag: str,
+    ) -> None:
+        self._lookups = lookups
+        self._put = put
+        self._clock = clock
+        self._loop = loop
+        self._tag = tag
+
+    async def find(self, query: Query, limit: int, after: int) -> list[Message]:
+        wanted = conditions(query, self._clock.now(), self._tag)
+
+        def job(db: sqlite3.Connection) -> list[Message]:
+            return reader.messages(db, reader.ids_matching(db, wanted, after, limit), self._tag)
+
+        return await self._look_up(job)
+
+    async def get(self, queue_id: str) -> Message | None:
+        number = id_of(queue_id, self._tag)
+        if number is None:
+            return None
+        found = await self._look_up(lambda db: reader.messages(db, [number], self._tag))
+        return found[0] if found else None
+
+    async def change(self, query: Query, action: Action) -> list[int]:
+        now = self._clock.now()
+        wanted = conditions(query, now, self._tag)
+        changed: list[int] = []
+        after = 0
+        while ids := await self._look_up(
+            lambda db, after=after: reader.ids_matching(db, wanted, after, CHANGE_STEP)  # type: ignore[misc] # a bound default
+        ):
+
+            def apply(index: Index, ids: list[int] = ids) -> list[int]:
+                return index.apply(ids, wanted, action, now)
+
+            changed += await self._have_done(apply)
+            after = ids[-1]
+        return changed
+
+    async def _look_up(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
+        answer: asyncio.Future[Result] = self._loop.create_future()
+
+        def done(result: Result) -> None:
+            if not answer.done():
+                answer.set_result(result)
+
+        def failed(error: Exception) -> None:
+            if not answer.done():
+                answer.set_exception(error)
+
+        self._lookups.ask(job, done, failed)
+        return await answer
+
+    async def _have_done(self, apply: Callable[[Index], Any]) -> Any:
+        answer: asyncio.Future[Any] = self._loop.create_future()
+
+        def done(result: Any, failure: SpoolFailure | None) -> None:
+            if answer.done():  # whoever asked has gone
+                return
+            if failure is None:
+                answer.set_result(result)
+            else:
+                answer.set_exception(SpoolUnavailable(failure))
+
+        self._put(Job(apply, done))
+        return await answer

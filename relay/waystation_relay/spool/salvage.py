@@ -1,0 +1,206 @@
+"""A new index from what can still be read of a damaged one.
+
+The damaged files are moved to ``corrupt/`` and read there (SQLite merges the
+WAL into the file while reading). Ids are gathered from every tree that names
+them, each read forwards and backwards up to the damage, so that one bad page
+costs the rows on it and no others. A message whose row is readable comes
+back; recipients whose progress is lost come back held, from the envelope.
+Where only a body or recipients are left, they are written to ``corrupt/``.
+
+A *mark* in ``corrupt/`` says that this is under way. Empty, it only keeps
+recovery from removing segments nobody refers to; else it holds the name the
+damaged index gets, and nobody may open ``index`` before ``finish``:
+
+    mark  index    corrupt/NAME   what is left to do
+    NAME  damaged  -              everything
+    NAME  -        damaged        move the WAL, build
+    NAME  new      damaged        empty the mark
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from waystation_relay.mail.message import Status
+from waystation_relay.spool import rows
+from waystation_relay.spool.failpoints import reach
+from waystation_relay.spool.identity import RESERVED, queue_id_of
+from waystation_relay.spool.index import ADD_BODY, ADD_MESSAGE, ADD_RECIPIENT
+from waystation_relay.spool.layout import Layout, sync_directory, write_durably
+from waystation_relay.spool.schema import INLINE, SET_ASIDE, open_writer
+
+Event = Callable[[str, dict[str, object]], None]
+
+PROGRESS_LOST = "corrupt: progress lost"
+BODY_LOST = "corrupt: body lost"
+IDS = (
+    "SELECT id FROM messages ORDER BY id ASC",
+    "SELECT id FROM messages ORDER BY id DESC",
+    "SELECT message_id FROM recipients ORDER BY message_id ASC",
+    "SELECT message_id FROM recipients ORDER BY message_id DESC",
+    "SELECT message_id FROM recipients INDEXED BY recipients_due WHERE status = 0",
+    "SELECT message_id FROM bodies ORDER BY message_id ASC",
+    "SELECT message_id FROM bodies ORDER BY message_id DESC",
+)
+UNREADABLE = (sqlite3.DatabaseError, msgspec.MsgspecError, TypeError, ValueError, AssertionError)
+
+
+class Mark:
+    def __init__(self, layout: Layout) -> None:
+        self.path = layout.corrupt / "recovering"
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def leave(self, name: str = "") -> None:
+        write_durably(self.path, name.encode())
+        reach("salvage.marked")
+
+    def name(self) -> str:
+        return self.path.read_text() if self.path.exists() else ""
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def begin(layout: Layout) -> None:
+    """The index is damaged: decide where it goes. ``finish`` does the rest."""
+    number = 1
+    while (layout.corrupt / f"index-damaged-{number}").exists():
+        number += 1
+    Mark(layout).leave(f"index-damaged-{number}")
+
+
+def finish(layout: Layout, event: Event) -> None:
+    """Carry a salvage that was begun to its end; nothing to do when none was."""
+    mark = Mark(layout)
+    name = mark.name()
+    if not name:
+        return
+    aside = layout.corrupt / name
+    if not aside.exists():
+        layout.index.rename(aside)
+        sync_directory(layout.corrupt)
+        sync_directory(layout.directory)
+        reach("salvage.moved")
+    if not layout.index.exists():
+        _beside(layout.index, "-shm").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            _beside(layout.index, "-wal").rename(_beside(aside, "-wal"))
+        sync_directory(layout.corrupt)
+        sync_directory(layout.directory)
+        reach("salvage.wal_moved")
+        saved, lost = _build(layout, aside, event)
+        event("spool.index_salvaged", {"damaged": name, "messages": saved, "lost": lost})
+    mark.leave()
+
+
+def _build(layout: Layout, aside: Path, event: Event) -> tuple[int, int]:
+    """Write the new index under another name, then give it its own."""
+    new = _beside(layout.index, ".new")
+    for suffix in ("", "-wal", "-shm"):
+        _beside(new, suffix).unlink(missing_ok=True)
+    db = open_writer(new)
+    saved = lost = last = 0
+    with contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as old:
+        try:
+            db.execute("PRAGMA temp_store=FILE")
+            db.execute("CREATE TEMP TABLE found (id INTEGER PRIMARY KEY)")
+            for sql in IDS:
+                db.executemany("INSERT OR IGNORE INTO temp.found VALUES (?)", _readable(old, sql))
+            db.execute("BEGIN")
+            for (number,) in db.execute("SELECT id FROM temp.found ORDER BY id").fetchall():
+                last = number
+                if _copy(old, db, number):
+                    saved += 1
+                else:
+                    lost += 1
+                    _describe(layout, old, number, event)
+            db.execute("UPDATE counters SET value = ? WHERE name = 'id_floor'", (last + RESERVED,))
+            db.execute("COMMIT")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            db.close()
+    reach("salvage.built")
+    new.rename(layout.index)
+    sync_directory(layout.directory)
+    reach("salvage.renamed")
+    return saved, lost
+
+
+def _readable(old: sqlite3.Connection, sql: str) -> Iterator[tuple[int]]:
+    """Ids up to the damage."""
+    with contextlib.suppress(sqlite3.DatabaseError):
+        for (number,) in old.execute(sql):
+            if isinstance(number, int):
+                yield (number,)
+
+
+def _rows(old: sqlite3.Connection, sql: str, number: int) -> list[tuple[object, ...]] | None:
+    try:
+        return old.execute(sql, (number,)).fetchall()
+    except sqlite3.DatabaseError:
+        return None
+
+
+def _copy(old: sqlite3.Connection, db: sqlite3.Connection, number: int) -> bool:
+    """One message into the new index, as whole as it can be had."""
+    found = _rows(old, "SELECT * FROM messages WHERE id = ?", number)
+    if not found:
+        return False
+    message = list(found[0])
+    recipients = _rows(old, "SELECT * FROM recipients WHERE message_id = ?", number)
+    bodies = _rows(old, "SELECT * FROM bodies WHERE message_id = ?", number)
+    try:
+        return _insert(db, message, recipients, bodies)
+    except UNREADABLE:
+        for table, column in (("messages", "id"), ("recipients", "message_id"), ("bodies", "message_id")):
+            db.execute(f"DELETE FROM {table} WHERE {column} = ?", (number,))  # noqa: S608 constants
+        return False
+
+
+def _insert(
+    db: sqlite3.Connection,
+    message: list[object],
+    recipients: list[tuple[object, ...]] | None,
+    bodies: list[tuple[object, ...]] | None,
+) -> bool:
+    number, arrival, _, _, _, segment, _, _, blob = message
+    assert isinstance(number, int)
+    assert isinstance(arrival, float)
+    assert isinstance(blob, bytes)
+    envelope = rows.unseal(blob).envelope
+    for row in recipients or ():
+        rows.progress_of(*(row[n] for n in (1, 2, 3, 6, 7, 8)))  # type: ignore[arg-type] # it raises when not
+    if not recipients:
+        recipients = list(rows.recipient_rows(number, envelope, Status.HELD, arrival, PROGRESS_LOST))
+    if segment == INLINE and not bodies:
+        message[5] = SET_ASIDE
+        recipients = [
+            (*row[:2], int(Status.HELD), *row[3:6], "storage", BODY_LOST, row[8]) for row in recipients
+        ]
+    db.execute(ADD_MESSAGE, message)
+    db.executemany(ADD_RECIPIENT, recipients)
+    if segment == INLINE:
+        db.executemany(ADD_BODY, bodies or ())
+    return True
+
+
+def _describe(layout: Layout, old: sqlite3.Connection, number: int, event: Event) -> None:
+    """The envelope is lost: what else there is goes to ``corrupt/`` for a person."""
+    queue_id = queue_id_of(number, layout.tag)
+    recipients = _rows(old, "SELECT address FROM recipients WHERE message_id = ?", number) or []
+    bodies = _rows(old, "SELECT content FROM bodies WHERE message_id = ?", number) or []
+    for (content,) in bodies:
+        if isinstance(content, bytes):
+            write_durably(layout.corrupt / f"{queue_id}.body", content)
+    left = {"queue_id": queue_id, "why": "envelope lost", "recipients": [row[0] for row in recipients]}
+    write_durably(layout.corrupt / f"{queue_id}.json", msgspec.json.format(msgspec.json.encode(left)))
+    event("spool.corrupt", {"queue_id": queue_id, "text": "envelope lost"})
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)

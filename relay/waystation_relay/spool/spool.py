@@ -1,0 +1,365 @@
+"""The spool: accept, settle, load what is due, read bodies, administer. The only door to ``spool/``.
+
+Lives on the event loop's thread: every method is called there and every
+callback runs there. Behind it one writer thread commits and two reader
+threads look things up.
+
+Promises
+    ``accept`` and ``settle`` call ``done(None)`` only when everything is on
+    disk (body files and index synced). ``done(failure)`` means that nothing of
+    it is in the queue, save that a failed fsync leaves it unknown until the
+    restart: a duplicate perhaps, never a loss.
+    Accepted messages go to ``on_accepted``, once a batch, before its ``done`` calls.
+    A settlement is all or nothing; on a failing disk it is kept and retried
+    in order, and ``done`` is called when it is committed, or never can be.
+
+Known limits
+    Opening counts all rows. After ``on_broken`` the process must restart.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from waystation_relay.aio.clock import Clock
+from waystation_relay.mail.envelope import Envelope, Origin
+from waystation_relay.mail.message import Message
+from waystation_relay.spool import reader
+from waystation_relay.spool.administration import Administration
+from waystation_relay.spool.bodies import BodyFile, Damaged, Gone, load
+from waystation_relay.spool.draft import Draft, Flow
+from waystation_relay.spool.identity import Identities, queue_id_of
+from waystation_relay.spool.index import Index
+from waystation_relay.spool.layout import Layout
+from waystation_relay.spool.operations import (
+    Accept,
+    Condemn,
+    Done,
+    Drop,
+    Entry,
+    Job,
+    Report,
+    Settle,
+    Stop,
+    Write,
+    change_of,
+)
+from waystation_relay.spool.reader import Reader
+from waystation_relay.spool.recovery import Recovered, recover
+from waystation_relay.spool.schema import open_reader
+from waystation_relay.spool.values import (
+    Action,
+    Cursor,
+    FailureKind,
+    Query,
+    ReadFailure,
+    ReadFailureKind,
+    Refusal,
+    Settlement,
+    SpoolFailure,
+    SpoolLimits,
+    SpoolStats,
+    Tuning,
+)
+from waystation_relay.spool.writer import EventSink, Writer
+
+CLOSED = SpoolFailure(FailureKind.CLOSED, "the spool is closed")
+DEFAULT = Tuning()
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+class Spool:
+    def __init__(
+        self,
+        layout: Layout,
+        recovered: Recovered,
+        clock: Clock,
+        limits: SpoolLimits,
+        loop: asyncio.AbstractEventLoop,
+        report: EventSink,
+        tuning: Tuning,
+    ) -> None:
+        self.on_accepted: Callable[[Sequence[Message]], None] = _nothing
+        self.on_broken: Callable[[SpoolFailure], None] = _nothing
+        self.memory_bytes = tuning.memory_bytes
+        self.chunk_bytes = tuning.stream_chunk_bytes
+        self._clock = clock
+        self._loop = loop
+        self._layout = layout
+        self._committer = recovered.committer
+        self._identities = Identities(layout.tag, recovered.id_floor)
+        self._closed = False
+        self._told_broken = False
+
+        def event(name: str, fields: dict[str, object]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(report, name, fields)
+
+        self._writer = Writer(recovered.committer, layout, tuning, limits, clock, loop, self._deliver, event)
+        self._put = self._writer.put
+        self._dispatch_reader = Reader("spool-reader", open_reader(layout.index), loop)
+        self._admin_reader = Reader("spool-admin-reader", open_reader(layout.index), loop)
+        self._administration = Administration(self._admin_reader, self._job, clock, loop, layout.tag)
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        clock: Clock,
+        limits: SpoolLimits,
+        loop: asyncio.AbstractEventLoop,
+        report: EventSink = _nothing,
+        tuning: Tuning = DEFAULT,
+    ) -> "Spool":
+        """Take ownership and recover; raises ``SpoolError``. ``report`` hears of damage and failures."""
+        layout = Layout(directory)
+        layout.claim()
+        try:
+            recovered = recover(layout, tuning, report)
+            try:
+                return cls(layout, recovered, clock, limits, loop, report, tuning)
+            except BaseException:
+                recovered.committer.index.close()
+                raise
+        except BaseException:
+            layout.release()
+            raise
+
+    def start(self) -> None:
+        self._writer.start()
+        self._dispatch_reader.start()
+        self._admin_reader.start()
+
+    async def close(self) -> None:
+        """Commit what waits, stop the threads, give up the lock. Callbacks run before this returns."""
+        if self._closed:
+            return
+        self._closed = True
+        self._put(Stop())
+        await self._loop.run_in_executor(None, self._finish)
+        await asyncio.sleep(0)  # what the threads posted last runs before we are gone
+
+    # Intake
+
+    def refusal(self) -> Refusal | None:
+        """``None``: mail may be accepted. Cheap; ask before each message."""
+        return self._writer.refusal
+
+    def set_limits(self, limits: SpoolLimits) -> None:
+        self._writer.limits = limits
+        self._writer.judge()
+
+    def draft(self) -> Draft:
+        """A new message, named now so that its Received field can say so."""
+        now = self._clock.now()
+        number = self._identities.next(now)
+        return Draft(number, queue_id_of(number, self._identities.tag), now, self)
+
+    def accept(self, draft: Draft, envelope: Envelope, origin: Origin, done: Done, *, hold: str = "") -> None:
+        """Make a draft durable; non-empty ``hold`` starts all recipients held for that reason."""
+        flow = draft.finish()
+        entry = Entry(
+            draft.id,
+            draft.queue_id,
+            draft.arrival,
+            envelope,
+            origin,
+            hold,
+            draft.size_bytes,
+            draft.chunks,
+            flow,
+        )
+        if self._closed:
+            self._loop.call_soon(done, CLOSED)
+        else:
+            self._put(Accept(entry, done))
+
+    # Outcomes
+
+    def settle(self, change: Settlement, done: Done | None = None) -> None:
+        """Commit what became of a message, new messages (reports) included, in one transaction."""
+        entries = []
+        for new in change.new:
+            now = self._clock.now()
+            number = self._identities.next(now)
+            entries.append(
+                Entry(
+                    number,
+                    queue_id_of(number, self._identities.tag),
+                    now,
+                    new.envelope,
+                    new.origin,
+                    new.hold,
+                    len(new.content),
+                    [new.content],
+                    None,
+                )
+            )
+        if self._closed:
+            if done is not None:
+                self._loop.call_soon(done, CLOSED)
+        else:
+            self._put(Settle(change_of(change), entries, done))
+
+    def can_settle(self) -> bool:
+        """``False`` while settlements wait for a failing disk: an attempt now may be repeated after a crash."""
+        return not self._writer.unsettled and self._writer.broken is None
+
+    @property
+    def broken(self) -> SpoolFailure | None:
+        """Nothing can be promised until the process restarts."""
+        return self._writer.broken
+
+    # What is due
+
+    def load_due(
+        self, after: Cursor, now: float, limit: int, done: Callable[[list[Message], Cursor], None]
+    ) -> None:
+        """Messages with a recipient due by ``now``, in order of (due, id) behind ``after``.
+
+        Each comes with all its pending recipients, due or not, and without
+        content. A message whose recipients are due at different times comes
+        once for each time.
+        """
+        tag = self._identities.tag
+        self._dispatch_reader.ask(
+            lambda db: reader.due(db, after, now, limit, tag),
+            lambda found: done(*found),
+            lambda error: self._lookup_failed(error, lambda: done([], after)),
+        )
+
+    def next_due(self, after: float, done: Callable[[float | None], None]) -> None:
+        """The earliest due time later than ``after``."""
+        self._dispatch_reader.ask(
+            lambda db: reader.next_due(db, after),
+            done,
+            lambda error: self._lookup_failed(error, lambda: done(None)),
+        )
+
+    def read(self, message: Message, done: Callable[[bytes | BodyFile | ReadFailure], None]) -> None:
+        """The body: at once when it is warm, else checked from disk.
+
+        ``bytes`` up to 1 MiB, above that a ``BodyFile`` for the caller to
+        close. A damaged one is set aside and its recipients held before
+        ``done`` hears of it.
+        """
+        if message.content is not None:
+            done(message.content)
+            return
+
+        def failed(error: Exception) -> None:
+            match error:
+                case Gone():
+                    done(ReadFailure(ReadFailureKind.GONE, str(error)))
+                case Damaged():
+                    self._condemn(message.id, str(error), done)
+                case sqlite3.Error() | OSError():
+                    done(ReadFailure(ReadFailureKind.IO, str(error)))
+                case _:
+                    raise error
+
+        self._dispatch_reader.ask(
+            lambda db: load(db, self._layout, message.id, self.memory_bytes), done, failed
+        )
+
+    # Figures and administration
+
+    def stats(self) -> SpoolStats:
+        return self._writer.stats
+
+    async def find(self, query: Query, limit: int, after: int = 0) -> list[Message]:
+        """Matching messages with ids above ``after``, in order of arrival."""
+        return await self._administration.find(query, limit, after)
+
+    async def get(self, queue_id: str) -> Message | None:
+        return await self._administration.get(queue_id)
+
+    async def change(self, query: Query, action: Action) -> list[int]:
+        """Carry an action out on the matching recipients; the ids of the messages changed.
+
+        Raises ``SpoolUnavailable`` when it cannot be committed; steps before that stay.
+        """
+        return await self._administration.change(query, action)
+
+    # For drafts (``draft.Streamer``)
+
+    def send(self, flow: Flow, chunks: list[bytes]) -> None:
+        self._put(Write(flow, chunks))
+
+    def drop(self, flow: Flow) -> None:
+        self._put(Drop(flow))
+
+    # Inside
+
+    def _deliver(self, report: Report) -> None:
+        """A batch's consequences; one callback's mistake does not cost the others theirs."""
+        for draft, size_bytes in report.written:
+            self._call(draft.written, size_bytes)
+        if report.messages:
+            self._call(self.on_accepted, report.messages)
+        for call, arguments in report.calls:
+            try:
+                call(*arguments)
+            except Exception as error:  # noqa: BLE001 reported by the loop
+                self._mistake(call, error)
+        broken = self._writer.broken
+        if broken is not None and not self._told_broken:
+            self._told_broken = True
+            self._call(self.on_broken, broken)
+
+    def _call(self, call: Callable[..., None], argument: object) -> None:
+        try:
+            call(argument)
+        except Exception as error:  # noqa: BLE001 reported by the loop
+            self._mistake(call, error)
+
+    def _mistake(self, call: Callable[..., None], error: Exception) -> None:
+        self._loop.call_exception_handler({"message": f"spool callback {call!r} failed", "exception": error})
+
+    def _job(self, operation: Job) -> None:
+        if self._closed:
+            operation.done(None, CLOSED)
+        else:
+            self._put(operation)
+
+    def _condemn(
+        self, message_id: int, why: str, done: Callable[[bytes | BodyFile | ReadFailure], None]
+    ) -> None:
+        failure = ReadFailure(ReadFailureKind.CORRUPT, why)
+        if self._closed:
+            done(failure)
+        else:
+            self._put(Condemn(message_id, why, lambda: done(failure)))
+
+    def _lookup_failed(self, error: Exception, done: Callable[[], None]) -> None:
+        if not isinstance(error, sqlite3.Error):
+            raise error
+        self._loop.call_exception_handler({"message": "spool lookup failed", "exception": error})
+        done()
+
+    def _finish(self) -> None:
+        """Off the loop: wait for the threads, leave things tidy, let the lock go."""
+        self._writer.join()
+        self._dispatch_reader.stop()
+        self._admin_reader.stop()
+        try:
+            if self._writer.broken is None:
+                _tidy(self._committer.index, self._identities.last)
+                self._committer.segments.close()
+        except (OSError, sqlite3.Error):
+            pass  # the next start recovers: tidying saves it time, no more
+        finally:
+            self._committer.index.close()
+            self._layout.release()
+
+
+def _tidy(index: Index, last_id: int) -> None:
+    index.begin()
+    index.set_counter("id_floor", last_id + 1)
+    index.commit()
+    index.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
