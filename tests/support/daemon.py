@@ -1,0 +1,88 @@
+"""A server program as a child process: started in the foreground, waited for, ended by its process id."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from tests.support.waiting import until
+
+_START_WITHIN_S = 15.0
+_STOP_WITHIN_S = 0.3  # nothing they could still do is of interest
+
+
+class Daemon:
+    """Subclasses write their configuration into ``folder`` and say how they start and when they are ready."""
+
+    name: str
+
+    def __init__(self, folder: Path, label: str) -> None:
+        self.folder = folder / f"{self.name}-{label}"
+        self.folder.mkdir(parents=True)
+        _let_through(self.folder)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> Sequence[str]:
+        raise NotImplementedError
+
+    def is_ready(self) -> bool:
+        raise NotImplementedError
+
+    def log(self) -> str:
+        """What it logged so far."""
+        file = self.folder / "log"
+        return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+
+    def start(self) -> None:
+        with (self.folder / "output").open("ab") as out:
+            self._process = subprocess.Popen(
+                self.command(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                start_new_session=True,  # they lead a group of processes, ended together
+            )  # fmt: skip
+
+        def ready() -> bool:
+            assert self._process is not None
+            code = self._process.poll()
+            assert code is None, f"{self.name} ended with {code}: {self._said()}"
+            return self.is_ready()
+
+        try:
+            until(ready, f"{self.name} to answer", within_s=_START_WITHIN_S, every_s=0.02)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_WITHIN_S)
+        with contextlib.suppress(ProcessLookupError):  # what it left behind
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _said(self) -> str:
+        output = (self.folder / "output").read_text(encoding="utf-8", errors="replace")
+        return (output + self.log())[-2000:]
+
+
+def _let_through(folder: Path) -> None:
+    """Mail servers work under users of their own, to whom pytest's folders are closed."""
+    top = Path(tempfile.gettempdir()).resolve()
+    for passed in (folder, *folder.resolve().parents):
+        if passed == top or passed.stat().st_uid != os.getuid():
+            break
+        passed.chmod(passed.stat().st_mode | 0o711)
