@@ -77,7 +77,7 @@ class Reject(Group):
     RULES: ClassVar = (
         Rule(
             subject="enhanced",
-            cel="self.enhanced.startsWith(string(self.code / 100))",
+            cel="self.enhanced.startsWith(self.code < 500 ? '4.' : '5.')",
             problem="is of another class than code",
             remedy="begin both with the same digit, 4 or 5",
             broken=lambda x: [("enhanced", x.enhanced)] if x.enhanced[0] != str(x.code)[0] else [],

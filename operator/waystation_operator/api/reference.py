@@ -42,7 +42,7 @@ def _tables(spec: type[Group]) -> str:
 def _rows(group: type[Group], prefix: str) -> Iterator[str]:
     for name, info, shape in shapes.fields(group):
         field = f"{prefix}.{name}"
-        default = default_of(info, shape)
+        default = None if shape.kind is Kind.GROUP else default_of(info, shape)
         given = (
             "required" if info.is_required() else "" if default in (None, {}) else f"`{json.dumps(default)}`"
         )

@@ -1,8 +1,9 @@
 """A group of fields → its structural schema, as a CustomResourceDefinition carries it.
 
 Structural: every level says its type; no references, no titles, no unions
-with null. Defaults are given at every level, an object's as ``{}``, so that
-the API server fills in the whole tree.
+with null. Every default is given, that of a group whole: the API server
+judges a default by the rules of its level as it is written, before it fills
+in anything below.
 """
 
 from typing import Any
@@ -59,7 +60,7 @@ def object_schema(group: type[Group]) -> Schema:
 def default_of(info: FieldInfo, shape: Shape) -> Any:
     """A field's default as it would be written; ``None`` where there is none, or nothing worth a line."""
     if shape.kind is Kind.GROUP:
-        return None if shape.optional else {}
+        return None if shape.optional or shape.group is None else _all_defaults(shape.group)
     default = info.get_default(call_default_factory=True) if info.default_factory is None else {}
     if default is None or default is PydanticUndefined:
         return None
@@ -68,6 +69,11 @@ def default_of(info: FieldInfo, shape: Shape) -> Any:
     if shape.kind is Kind.LIST:
         return list(default)
     return str(default) if shape.kind is Kind.CHOICE else default
+
+
+def _all_defaults(group: type[Group]) -> Schema:
+    given = {name: default_of(info, shape) for name, info, shape in shapes.fields(group)}
+    return {name: default for name, default in given.items() if default is not None}
 
 
 def _schema(shape: Shape) -> Schema:

@@ -20,9 +20,8 @@ def validated(files: Sequence[str], place: Place = container_port) -> tuple[Load
     plans, problems = plan_world(loaded.world, place)
     report([*loaded.problems, *_of_the_plan(loaded, loaded.locate(problems))], loaded.unreadable, files)
     if not plans:
-        click.echo(
-            f"error: {', '.join(files)}: no RelayPool in it; define one (docs/examples has some)", err=True
-        )
+        remedy = "define one, as docs/configuration.md shows"
+        click.echo(f"error: {', '.join(files)}: no RelayPool in it; {remedy}", err=True)
         raise SystemExit(CONFIGURATION)
     return loaded, plans
 
@@ -41,6 +40,6 @@ def report(problems: Sequence[Located], unreadable: Sequence[str], files: Sequen
         click.echo(f"error: {complaint}", err=True)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        click.echo(f"error: {count} found; nothing was started", err=True)
+        click.echo(f"error: {count} found; nothing was done", err=True)
     if problems or unreadable:
         raise SystemExit(ENVIRONMENT if unreadable else CONFIGURATION)

@@ -2,6 +2,7 @@
 
     DIR/local.json             what runs: processes with PID and start time
     DIR/desired.json           what ought to run, for the supervisor to read
+    DIR/lock                   held by the command that changes the folder
     DIR/local.log              what the supervisor says when it is detached
     DIR/pods/POD/config/       relay.json, and credential and certificate files, as a pod's mounted Secret
     DIR/pods/POD/spool/        the queue; it outlives the run
@@ -37,6 +38,10 @@ class Layout:
     @property
     def desired(self) -> Path:
         return self.root / "desired.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
 
     @property
     def supervisor_log(self) -> Path:

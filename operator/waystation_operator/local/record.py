@@ -5,6 +5,7 @@ started, in this boot of the machine, it names one process for ever; only a
 process that still fits is ever sent a signal.
 """
 
+import enum
 import os
 import signal
 import subprocess
@@ -16,8 +17,14 @@ import msgspec
 from waystation_operator.local.layout import Layout, write
 from waystation_operator.local.topology import Desired, Process
 
-
 T = TypeVar("T")
+
+
+class State(enum.StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    WAITING = "waiting"  # it ended, and will be started again
+    STOPPING = "stopping"
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -26,10 +33,10 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Running(msgspec.Struct, frozen=True):
-    """``state`` is starting, ready, waiting (ended; will be started again) or stopping."""
+    """``problem`` is how it ended last, until it is ready again."""
 
     process: Process
-    state: str
+    state: State
     identity: Identity | None = None
     restarts: int = 0
     problem: str = ""

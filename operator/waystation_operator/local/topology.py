@@ -7,7 +7,7 @@ import msgspec
 
 from waystation_contract.model import Document
 from waystation_operator.local.layout import Layout
-from waystation_operator.local.place import ADDRESS, Placement, Pod
+from waystation_operator.local.place import ADDRESS, PORT_BASE, Placement, Pod
 from waystation_operator.local.redirect import credentials, to_sink, with_dns
 
 SINK = "sink"
@@ -32,10 +32,19 @@ class Process(msgspec.Struct, frozen=True):
     token_file: str = ""
 
 
+class Settings(msgspec.Struct, frozen=True):
+    """How the local mode was asked to run things."""
+
+    port_base: int = PORT_BASE
+    sink: bool = False
+    dns: tuple[str, ...] = ()
+
+
 class Desired(msgspec.Struct, frozen=True):
-    """What ought to run."""
+    """What ought to run, and the settings it follows from."""
 
     processes: tuple[Process, ...] = ()
+    settings: Settings = Settings()
 
 
 def document_of(pod: Pod, placement: Placement, dns: Sequence[str]) -> tuple[Document, dict[str, bytes]]:
@@ -50,10 +59,15 @@ def document_of(pod: Pod, placement: Placement, dns: Sequence[str]) -> tuple[Doc
     return document, {n: data for n, data in pod.plan.files.items() if n.rpartition(".")[0] in needed}
 
 
-def desired(placement: Placement, layout: Layout) -> Desired:
+def desired(placement: Placement, layout: Layout, settings: Settings) -> Desired:
     """All processes, the sink first."""
     sink = () if placement.sink_port is None else (_sink(placement.sink_port, layout),)
-    return Desired((*sink, *(_relay(pod, layout) for pod in placement.pods)))
+    return Desired((*sink, *(_relay(pod, layout) for pod in placement.pods)), settings)
+
+
+def admin_ports(running: Desired) -> dict[str, int]:
+    """The admin ports of relays, by pod."""
+    return {x.name: int(x.admin.rpartition(":")[2]) for x in running.processes if x.admin}
 
 
 def _sink(port: int, layout: Layout) -> Process:
