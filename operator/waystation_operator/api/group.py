@@ -1,5 +1,4 @@
-"""What every group of fields of a resource is: frozen, strict, camelCase on the wire, with its "
-"cross-field rules.
+"""What every group of fields of a resource is: frozen, strict, camelCase on the wire, with its own rules.
 
 A :class:`Rule` is said once and enforced twice: by the API server, from the
 CEL expression in the CRD, and here, by ``broken``. A test feeds both the same

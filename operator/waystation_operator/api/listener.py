@@ -37,8 +37,7 @@ class TLS(Group):
     mode: ListenerTLS = Field(
         default=ListenerTLS.NONE,
         description="None: plain text only. Opportunistic: STARTTLS is offered. Required: MAIL is refused "
-        "before "
-        "STARTTLS. Implicit: TLS from the first byte, as on port 465.",
+        "before STARTTLS. Implicit: TLS from the first byte, as on port 465.",
     )
     secret_name: OptionalObjectName = Field(
         default="",
@@ -66,8 +65,7 @@ class Auth(Group):
     mode: AuthMode = Field(
         default=AuthMode.NONE,
         description="Whether clients log in: None, Optional or Required. This version checks no passwords, "
-        "so it "
-        "refuses any other mode than None.",
+        "so it refuses any other mode than None.",
     )
     secret_name: OptionalObjectName = Field(
         default="", description="Secret with the users, in the pool's namespace."
@@ -96,8 +94,8 @@ class Clients(Group):
         default=(),
         max_length=256,
         description="Networks whose hosts may relay without AUTH. With none, nobody may. A list that "
-        "covers all of IPv4 "
-        "or IPv6 is refused unless auth.mode is Required: that is an open relay.",
+        "covers all of IPv4 or IPv6 is refused unless auth.mode is Required: that is an open "
+        "relay.",
     )
 
 
@@ -112,8 +110,7 @@ class ProxyProtocol(Group):
         alias="trustedCIDRs",
         max_length=64,
         description="Load balancers whose PROXY header names the real client. This version reads no PROXY "
-        "header, so it "
-        "refuses any entry: every client would seem to be the load balancer.",
+        "header, so it refuses any entry: every client would seem to be the load balancer.",
     )
 
     RULES: ClassVar = (
@@ -220,8 +217,7 @@ class Listener(Group):
     name: Label = Field(description="Unique in the pool; routes name it as sectionName.")
     port: Port = Field(
         description="Port of the pool's Service. Below 1024 the relay itself listens 2500 higher (25 → "
-        "2525), so that "
-        "it needs no privilege."
+        "2525), so that it needs no privilege."
     )
     tls: TLS = Field(default=TLS(), description="TLS towards clients.")
     auth: Auth = Field(default=Auth(), description="Who may log in.")

@@ -51,8 +51,8 @@ class SmartHost(Group):
     tls: contract.UpstreamTLS = Field(
         default=contract.UpstreamTLS.OPPORTUNISTIC,
         description="None: plain text. Opportunistic: STARTTLS when offered, any certificate. Required: "
-        "STARTTLS with a "
-        "valid certificate for host, or the mail waits. Implicit: the same from the first byte.",
+        "STARTTLS with a valid certificate for host, or the mail waits. Implicit: the same "
+        "from the first byte.",
     )
     auth_secret_name: OptionalObjectName = Field(
         default="",
@@ -151,8 +151,8 @@ class RouteTLS(Group):
     policy: TLSPolicy = Field(
         default=TLSPolicy.OPPORTUNISTIC,
         description="How mail to MX hosts is secured. Opportunistic: TLS when offered. Required: TLS with "
-        "a valid "
-        "certificate for the MX host, or the mail waits. DANE and MTA-STS are refused by this version.",
+        "a valid certificate for the MX host, or the mail waits. DANE and MTA-STS are refused "
+        "by this version.",
     )
 
     RULES: ClassVar = (
@@ -195,8 +195,7 @@ class MailRouteSpec(Group):
     match: Match = Field(
         default=Match(),
         description="Which mail. The best match wins: recipients before senders; address, then `*@domain`, "
-        "then the "
-        "longest `*@*.domain`, then `*`; then the oldest route, then namespace/name.",
+        "then the longest `*@*.domain`, then `*`; then the oldest route, then namespace/name.",
     )
     backends: tuple[Backend, ...] = Field(
         min_length=1, max_length=16, description="Where it goes, one kind each."

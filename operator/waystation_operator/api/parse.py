@@ -74,8 +74,7 @@ def _nulls(value: Any, path: Path) -> Iterator[Path]:
 
 
 def _about(path: Path, nulls: list[Path]) -> bool:
-    """Whether a problem at ``path`` only follows from one of the missing values, which is reported "
-    "already."""
+    """Whether a problem at ``path`` only follows from a missing value, which is reported already."""
     return any(path[: len(null)] == null or null[: len(path)] == path for null in nulls)
 
 

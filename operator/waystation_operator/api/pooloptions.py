@@ -1,5 +1,4 @@
-"""The groups of a RelayPool's spec beside its listeners and retries: the queue, delivery, and what only a "
-"cluster needs."""
+"""The groups of a RelayPool's spec beside listeners and retry: queue, delivery, what only a cluster needs."""
 
 import enum
 from typing import ClassVar, Literal
@@ -33,8 +32,7 @@ class Queue(Group):
         ge=1,
         le=100,
         description="Filling of the volume, in percent, from which new mail is asked to come again (452). "
-        "What has been "
-        "accepted stays and is delivered.",
+        "What has been accepted stays and is delivered.",
     )
 
     RULES: ClassVar = (
@@ -79,8 +77,7 @@ class ScaleDown(Group):
         default=3600.0,
         alias="drainTimeout",
         description="How long a pod to be removed may take to empty its queue before the pool reports that "
-        "it is "
-        "stalled. No mail is dropped then. Cluster only.",
+        "it is stalled. No mail is dropped then. Cluster only.",
     )
     claims: Claims = Field(
         default=Claims.DELETE_WHEN_DRAINED,

@@ -37,8 +37,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``resource`` and ``path`` say where, ``problem`` what, ``remedy`` what to do. ``value`` is never a "
-    "secret."""
+    """``resource`` and ``path`` say where, ``problem`` what, ``remedy`` what to do.
+
+    ``value`` is never a secret.
+    """
 
     resource: Identity | None
     path: Path

@@ -57,8 +57,7 @@ class RelayPoolSpec(Group):
     )
     hostname: HostName = Field(
         description="The pool's name in the greeting, EHLO, Received lines and bounces. It should resolve "
-        "to the address "
-        "that the mail comes from."
+        "to the address that the mail comes from."
     )
     postmaster: OptionalAddress = Field(
         default="",

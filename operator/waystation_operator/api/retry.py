@@ -13,8 +13,8 @@ Factor = Annotated[float, Field(ge=1, le=100), Remedy("2 doubles the wait after 
 
 # A duration's seconds in CEL, whose own duration() knows no days.
 _SECONDS = (
-    "{0}.findAll('[0-9]+[dhms]').map(p, int(p.find('[0-9]+')) * "
-    "(p.endsWith('d') ? 86400 : p.endsWith('h') ? 3600 : p.endsWith('m') ? 60 : 1)).sum()"
+    "{0}.findAll('[0-9]+[dhms]').map(p, int(p.find('[0-9]+')) * (p.endsWith('d') ? 86400 : p.endsWith('h') "
+    "? 3600 : p.endsWith('m') ? 60 : 1)).sum()"
 )
 
 
