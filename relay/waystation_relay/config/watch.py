@@ -31,15 +31,17 @@ class Watcher:
         path: Path,
         first: Snapshot,
         *,
+        seen: bytes | None = None,
         changed: Callable[[Snapshot], None],
         refused: Callable[[str], None],
     ) -> None:
+        """``seen``: the folder's fingerprint from before ``first`` was loaded, so that nothing is missed."""
         self.path = path
         self.current = first
         self.last_error = ""
         self._changed = changed
         self._refused = refused
-        self._seen = fingerprint(path)
+        self._seen = fingerprint(path) if seen is None else seen
         self._wake = asyncio.Event()
 
     def poke(self) -> None:
@@ -60,13 +62,21 @@ class Watcher:
         self._seen = seen
         try:
             snapshot = load(self.path)
-        except (ConfigError, ConfigUnreadableError) as error:
-            self.last_error = str(error)
-            self._refused(self.last_error)
+        except ConfigError as error:
+            self._refuse(str(error))
+            return
+        except ConfigUnreadableError as error:
+            self._seen = b""  # look again each time: mended permissions leave no trace in the fingerprint
+            self._refuse(str(error))
             return
         self.last_error = ""
         self.current = snapshot
         self._changed(snapshot)
+
+    def _refuse(self, error: str) -> None:
+        if error != self.last_error:
+            self.last_error = error
+            self._refused(error)
 
 
 def fingerprint(path: Path) -> bytes:

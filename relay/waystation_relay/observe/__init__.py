@@ -1,1 +1,1 @@
-"""What operators see: metrics, the event log, the admin HTTP interface."""
+"""What operators see: metrics and the event log."""

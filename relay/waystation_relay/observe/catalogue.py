@@ -47,7 +47,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(
         "queue_messages",
         G,
-        "Messages in the queue: active (in memory, being delivered), due, deferred, hold.",
+        "Messages in the queue: active (in memory, being delivered), stored (on disk, due later or held).",
         ("state",),
     ),
     Metric("queue_recipients", G, "Recipients in the queue: waiting, held.", ("status",)),

@@ -119,7 +119,8 @@ class EventLog:
         if self._untold and (not self._pending or self._pending_bytes < self._most_bytes // 2):
             told, self._untold = self._untold, 0
             return _encode({"ts": self._now(), "event": "log.dropped", **self._pod, "lines": told}) + b"\n"
-        lines, size = [], 0
+        lines: list[bytes] = []
+        size = 0
         while self._pending and (not lines or size + len(self._pending[0]) + 1 <= CHUNK_BYTES):
             lines.append(self._pending.popleft())
             size += len(lines[-1]) + 1
