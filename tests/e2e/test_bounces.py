@@ -1,15 +1,10 @@
 """Mail that cannot be delivered comes back with the reason; mail that cannot be delivered yet waits."""
 
-import email
-import email.policy
-import smtplib
-from email.message import EmailMessage
-
 import pytest
-from tests.support import clients
+from tests.support import clients, reports
 from tests.support.ports import free_port
 from tests.support.relay import RelayProcess, route, to
-from tests.support.sink import Received, Sink
+from tests.support.sink import Sink
 from tests.support.waiting import until
 
 from waystation_contract.model import Reject, Retry
@@ -46,18 +41,6 @@ def sink(module_sink: Sink) -> Sink:
     return module_sink
 
 
-def report_of(received: Received) -> tuple[EmailMessage, list[EmailMessage]]:
-    """The report and the recipient groups of its delivery-status part."""
-    report = email.message_from_bytes(received.content, policy=email.policy.SMTP)
-    assert isinstance(report, EmailMessage)
-    assert report.get_content_type() == "multipart/report"
-    assert report.get_param("report-type") == "delivery-status"
-    status = next(part for part in report.walk() if part.get_content_type() == "message/delivery-status")
-    groups = status.get_payload()
-    assert isinstance(groups, list)
-    return report, groups[1:]  # type: ignore[return-value]
-
-
 def test_refused_recipient_bounces_to_the_sender(relay: RelayProcess, sink: Sink) -> None:
     """One of two recipients is unknown: the other gets the mail, the sender an RFC 3464 report of the one."""
     sink.answers["nobody@next.test"] = ["550 5.1.1 no such mailbox"]
@@ -66,15 +49,14 @@ def test_refused_recipient_bounces_to_the_sender(relay: RelayProcess, sink: Sink
     (bounce,) = sink.to("ann@shop.test")
     assert sink.to("bob@next.test")
     assert bounce.sender == ""
-    report, groups = report_of(bounce)
-    (group,) = groups
+    report = reports.read(bounce.content)
+    (group,) = report.recipients
     assert group["Final-Recipient"].replace(" ", "") == "rfc822;nobody@next.test"
     assert (group["Action"], group["Status"]) == ("failed", "5.1.1")
     assert "no such mailbox" in group["Diagnostic-Code"]
     assert b"Subject: hi bob" in bounce.content
-    human = next(part for part in report.walk() if part.get_content_type() == "text/plain").get_content()
-    assert "nobody@next.test" in human
-    assert "no such mailbox" in human
+    assert "nobody@next.test" in report.human
+    assert "no such mailbox" in report.human
     until(lambda: relay.queued() == 0, "an empty queue")
 
 
@@ -110,9 +92,9 @@ def test_delayed_then_expired(relay: RelayProcess, sink: Sink) -> None:
     """A server that stays away: first a warning that mail is delayed, at the end of its time a failure."""
     clients.send(relay.port, "ann@shop.test", "bob@down.test", clients.mail("too late"))
     first, second = sink.wait(2)
-    actions = [report_of(received)[1][0]["Action"] for received in (first, second)]
-    assert actions == ["delayed", "failed"]
-    assert report_of(second)[1][0]["Status"].startswith(("4.4", "5.4"))
+    delayed, failed = (reports.read(received.content).recipients[0] for received in (first, second))
+    assert (delayed["Action"], failed["Action"]) == ("delayed", "failed")
+    assert failed["Status"].startswith(("4.4", "5.4"))
     until(lambda: relay.queued() == 0, "an empty queue")
 
 
@@ -133,14 +115,15 @@ def test_second_backend_takes_over(relay: RelayProcess, sink: Sink) -> None:
 
 def test_success_is_reported_when_asked_for(relay: RelayProcess, sink: Sink) -> None:
     """NOTIFY=SUCCESS, but the next hop has no DSN: the relay says "relayed", naming ENVID and ORCPT."""
-    with smtplib.SMTP("127.0.0.1", relay.port, timeout=10) as client:
-        client.ehlo("client.test")
-        client.mail("ann@shop.test", ["RET=HDRS", "ENVID=order+2D7"])
-        client.rcpt("bob@next.test", ["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;robert@next.test"])
-        client.data(clients.mail("proof"))
+    clients.converse(
+        relay.port,
+        "MAIL FROM:<ann@shop.test> RET=HDRS ENVID=order+2D7",
+        "RCPT TO:<bob@next.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;robert@next.test",
+        content=clients.mail("proof"),
+    )
     sink.wait(2)
-    (report,) = sink.to("ann@shop.test")
-    _, (group,) = report_of(report)
+    (received,) = sink.to("ann@shop.test")
+    (group,) = reports.read(received.content).recipients
     assert group["Action"] == "relayed"
     assert "robert@next.test" in group["Original-Recipient"]
-    assert b"order-7" in report.content
+    assert b"order-7" in received.content

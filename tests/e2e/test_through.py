@@ -87,13 +87,12 @@ def test_one_message_to_several_recipients_of_a_route(relay: RelayProcess, sink:
 
 def test_internationalized_addresses_pass(relay: RelayProcess, sink: Sink) -> None:
     """SMTPUTF8 mail keeps its addresses when the next hop offers SMTPUTF8 too."""
-    with smtplib.SMTP("127.0.0.1", relay.port, timeout=10) as client:
-        client.ehlo("client.test")
-        client.send("MAIL FROM:<grün@shop.test> SMTPUTF8 BODY=8BITMIME\r\n".encode())
-        assert client.getreply()[0] == 250
-        client.send("RCPT TO:<dörte@next.test>\r\n".encode())
-        assert client.getreply()[0] == 250
-        assert client.data("Subject: grün\r\n\r\nHallo\r\n".encode())[0] == 250
+    clients.converse(
+        relay.port,
+        "MAIL FROM:<grün@shop.test> SMTPUTF8 BODY=8BITMIME",
+        "RCPT TO:<dörte@next.test>",
+        content="Subject: grün\r\n\r\nHallo\r\n".encode(),
+    )
     (received,) = sink.wait(1)
     assert (received.sender, received.recipients) == ("grün@shop.test", ("dörte@next.test",))
 
@@ -123,7 +122,7 @@ def test_the_log_tells_a_messages_way(relay: RelayProcess, sink: Sink) -> None:
     """One accepted and one delivered line with the same queue id, and the next hop's own words."""
     clients.send(relay.port, "a@shop.test", "log@next.test", clients.mail("logged"))
     sink.wait(1)
-    delivered = relay.wait_log("delivered", recipient="log@next.test")
-    assert relay.log("accepted", queue_id=delivered["queue_id"])
+    delivered = relay.wait_log("message.delivered", recipients=["log@next.test"])
+    assert relay.log("message.accepted", queue_id=delivered["queue_id"])
     assert "kept" in str(delivered)
     assert "logged" not in relay.out.read_text(), "content stays out of the log"

@@ -32,6 +32,19 @@ def send(
         assert refused == {}
 
 
+def converse(port: int, *commands: str, content: bytes, ehlo: str = "client.test") -> str:
+    """One transaction, command by command, for parameters smtplib does not know; the last reply's text."""
+    with smtplib.SMTP("127.0.0.1", port, timeout=15) as client:
+        client.ehlo(ehlo)
+        for command in commands:
+            client.send(f"{command}\r\n".encode())
+            code, text = client.getreply()
+            assert code == 250, f"{command}: {code} {text!r}"
+        code, text = client.data(content)
+        assert code == 250, f"{code} {text!r}"
+        return text.decode()
+
+
 def swaks(port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     """swaks with these arguments; what it printed is the conversation."""
     return subprocess.run(

@@ -20,6 +20,7 @@ PACKAGES = {
     "swaks": "swaks",
     "unbound": "unbound",
     "nsd": "nsd",
+    "opendkim": "opendkim",
     "openssl": "openssl",
 }
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"  # not in everybody's PATH, but where daemons live

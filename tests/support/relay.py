@@ -8,6 +8,7 @@ instance may be started again and again over the same spool.
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +16,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
+from tests.support.certificates import Certificate
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
+from waystation_contract import codec
 from waystation_contract.model import (
     VERSION,
     Backend,
@@ -78,6 +81,7 @@ class RelayProcess:
         self.config = folder / "config" / "relay.json"
         self.token = folder / "token"
         self.out, self.err = folder / "log", folder / "errors"
+        self.environment: dict[str, str] = {}  # on top of ours
         self.process: subprocess.Popen[bytes] | None = None
         for made in (self.config.parent, self.data):
             made.mkdir(parents=True, exist_ok=True)
@@ -88,6 +92,28 @@ class RelayProcess:
         written = document(self.port, *routes, **fields)
         self.write(msgspec.json.encode(written))
         return written
+
+    def apply(self, *routes: Route, **fields: Any) -> None:
+        """A new document for the running relay, which has taken it when this returns."""
+        wanted = codec.digest(self.configure(*routes, **fields))
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
+        def taken() -> bool:
+            status, body = self.get("/config")
+            return status == 200 and json.loads(body)["hash"] == wanted
+
+        until(taken, "the relay to take its new configuration")
+
+    def credential(self, name: str, username: str, password: str) -> None:
+        """The files of a credential, beside the document."""
+        (self.config.parent / f"{name}.username").write_text(username, encoding="utf-8")
+        (self.config.parent / f"{name}.password").write_text(password, encoding="utf-8")
+
+    def certificate(self, name: str, issued: Certificate) -> None:
+        """The files of a certificate, beside the document."""
+        shutil.copyfile(issued.chain, self.config.parent / f"{name}.crt")
+        shutil.copyfile(issued.key, self.config.parent / f"{name}.key")
 
     def write(self, content: bytes) -> None:
         fresh = self.config.with_name(".relay.json.new")
@@ -102,9 +128,12 @@ class RelayProcess:
             "--pod", self.pod,
         ]  # fmt: skip
 
-    def start(self, *, wait: bool = True) -> "RelayProcess":
+    def start(self, *, wait: bool = True) -> Self:
         with self.out.open("ab") as out, self.err.open("ab") as err:
-            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                env={**os.environ, **self.environment},
+            )  # fmt: skip
         if wait:
             self.wait_ready()
         return self
@@ -149,6 +178,12 @@ class RelayProcess:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # What it says
 
