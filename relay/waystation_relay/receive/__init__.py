@@ -1,0 +1,1 @@
+"""Mail comes in: listeners, and one conversation each."""

@@ -1,0 +1,1 @@
+"""SMTP and LMTP without I/O: grammar, replies, framing, server and client machines."""

@@ -5,7 +5,8 @@ end in CRLF or LF. Text is kept for people (logs, bounces), so it is cleaned:
 UTF-8 or replaced, no control characters, cut to a bound.
 
 Invariants
-    Memory is bounded by ``LINE_BYTES`` and ``REPLY_BYTES`` whatever is sent.
+    Memory is bounded by ``LINE_BYTES`` and ``REPLY_BYTES`` whatever is sent;
+    what is kept of a reply by ``KEPT_LINES`` and ``KEPT_CHARS``.
     A ``Reply`` made here has a code of 200 to 599 and at least one line.
 Errors
     ``malformed`` is set, and nothing more is read, after a line that is no
@@ -19,6 +20,7 @@ from waystation_relay.mail.reply import Reply
 
 LINE_BYTES = 64 * 1024  # a longer line is malformed; RFC 5321 §4.5.3.1.5 allows 512
 REPLY_BYTES = 256 * 1024  # all lines of one reply
+CACHED_LINE_BYTES = 512  # what servers repeat is short
 KEPT_LINE_CHARS = 2048  # of one line
 KEPT_CHARS = 4096  # of one reply
 KEPT_LINES = 64
@@ -42,13 +44,19 @@ def _single(line: bytes) -> Reply | None:
     found = _LINE.fullmatch(line)
     if found is None or found[2] == b"-":
         return None
-    code, _, enhanced, text = found.groups()
-    return Reply(int(code), _agreeing(code, enhanced), (clean(text or b"")[:KEPT_LINE_CHARS],))
+    enhanced, text = _told(found)
+    return Reply(int(found[1]), enhanced, (text[:KEPT_LINE_CHARS],))
 
 
-def _agreeing(code: bytes, enhanced: bytes | None) -> str:
-    """The enhanced code, unless its class contradicts the reply code (RFC 2034 §4 forbids that)."""
-    return enhanced.decode("ascii") if enhanced and enhanced[0] == code[0] else ""
+def _told(line: re.Match[bytes]) -> tuple[str, str]:
+    """Enhanced code and text. An enhanced code of another class than the reply's (RFC 2034 §4 forbids that)
+    is only text."""
+    code, _, enhanced, text = line.groups()
+    if not enhanced:
+        return "", clean(text or b"")
+    if enhanced[0] != code[0]:
+        return "", clean(enhanced + b" " + text)
+    return enhanced.decode("ascii"), clean(text)
 
 
 class Responses:
@@ -80,7 +88,7 @@ class Responses:
         self._partial = lines.pop()
         for line in lines:
             stripped = line[:-1] if line.endswith(b"\r") else line
-            if not self._size and len(stripped) <= LINE_BYTES:
+            if not self._size and len(stripped) <= CACHED_LINE_BYTES:
                 single = _single(stripped)
                 if single is not None:
                     replies.append(single)
@@ -101,19 +109,20 @@ class Responses:
         if found is None:
             self._refuse(line)
             return None
-        code, separator, enhanced, text = found.groups()
+        code, separator = found[1], found[2]
+        enhanced, text = _told(found)
         if not self._first[0]:
-            self._first = code, _agreeing(code, enhanced)
+            self._first = code, enhanced
         elif code[0] != self._first[0][0]:
             self._refuse(line)
             return None
-        kept = clean(text or b"")[: min(KEPT_LINE_CHARS, KEPT_CHARS - self._kept)]
+        kept = text[: min(KEPT_LINE_CHARS, KEPT_CHARS - self._kept)]
         if len(self._lines) < KEPT_LINES and (kept or not text):
             self._lines.append(kept)
             self._kept += len(kept)
         if separator == b"-":
             return None
-        complete = Reply(int(code), self._first[1] or _agreeing(code, enhanced), tuple(self._lines) or ("",))
+        complete = Reply(int(code), self._first[1] or enhanced, tuple(self._lines) or ("",))
         self._lines, self._first, self._size, self._kept = [], (b"", ""), 0, 0
         return complete
 
