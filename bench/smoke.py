@@ -138,15 +138,15 @@ def measure(pair: dict[str, Server], sink: CountingSink, messages: int, rounds: 
 
 def table(results: Results) -> None:
     """The medians, in brackets the slowest and the fastest round."""
-    print(f"\n{'messages a second':20} {'Waystation':>22} {'Postfix':>22} {'ratio':>7}")
+    print(f"\n{'messages a second':20} {'Waystation':>24} {'Postfix':>24} {'ratio':>7}")
     for load in LOADS:
         ours, theirs = results[load.name, "waystation"], results[load.name, "postfix"]
         ratio = statistics.median(ours) / statistics.median(theirs)
-        print(f"{load.name:20} {spread(ours):>22} {spread(theirs):>22} {ratio:>7.1f}")
+        print(f"{load.name:20} {spread(ours):>24} {spread(theirs):>24} {ratio:>7.1f}")
 
 
 def spread(figures: list[float]) -> str:
-    return f"{statistics.median(figures):,.0f} ({min(figures):,.0f}–{max(figures):,.0f})"
+    return f"{statistics.median(figures):,.0f} ({min(figures):,.0f} to {max(figures):,.0f})"
 
 
 if __name__ == "__main__":
