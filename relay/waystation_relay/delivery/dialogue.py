@@ -39,8 +39,7 @@ class Dialogue(asyncio.Protocol):
         self._ended = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = transport  # type: ignore[assignment] # uvloop's is no subclass of asyncio's
 
     def data_received(self, data: bytes) -> None:
         self._replies.extend(self._responses.receive(data))
