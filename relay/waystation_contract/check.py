@@ -77,7 +77,7 @@ def _document(document: Document) -> Iterator[Finding]:
     yield from _unique("listeners[{}].service_port", [x.service_port for x in document.listeners])
     for n, listener in enumerate(document.listeners):
         yield from _listener(f"listeners[{n}]", listener)
-    yield from retry_findings("retry", document.retry)
+    yield from _retry("retry", document.retry)
     if document.delivery.bind_address:
         yield from _text("delivery.bind_address", document.delivery.bind_address, grammar.ip)
     yield from _texts("delivery.dns_servers", document.delivery.dns_servers, grammar.dns_server)
@@ -99,8 +99,7 @@ def _listener(at: str, listener: Listener) -> Iterator[Finding]:
         yield Finding(f"{at}.clients", ", ".join(listener.clients), *OPEN_RELAY)
 
 
-def retry_findings(at: str, retry: Retry) -> Iterator[Finding]:
-    """Also asked by the operator's plan, of a route's overrides merged with its pool's figures."""
+def _retry(at: str, retry: Retry) -> Iterator[Finding]:
     if retry.first_s > retry.max_s:
         yield Finding(
             f"{at}.first_s", f"{retry.first_s:g}", f"is above max_s ({retry.max_s:g})", "raise max_s"
@@ -134,7 +133,7 @@ def _route(at: str, route: Route, listeners: set[str]) -> Iterator[Finding]:
         yield Finding(f"{at}.backends", "", *LONE_VERDICT)
     for n, backend in enumerate(route.backends):
         yield from _backend(f"{at}.backends[{n}]", backend)
-    yield from retry_findings(f"{at}.retry", route.retry)
+    yield from _retry(f"{at}.retry", route.retry)
 
 
 def _backend(at: str, backend: Backend) -> Iterator[Finding]:

@@ -51,15 +51,17 @@ def _identity(body: dict[str, Any], kind: str) -> Identity | None:
 
 
 def _unknown_kind(body: dict[str, Any], version: object, kind: object) -> Problem:
-    known = {f"{v} {k}" for v, k in BODIES}
-    given = f"{version or ''} {kind or ''}"
-    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    remedy = f"did you mean {close[0]}?" if close else f"use one of {', '.join(sorted(known))}"
     identity = _identity(body, str(kind)) if isinstance(kind, str) else None
-    if not version or not kind:
-        field = "kind" if version else "apiVersion"
-        return Problem(identity, (field,), "", "is missing", f"add it: {remedy}")
-    return Problem(identity, ("kind",), given, "is not known here", remedy)
+    versions = {k: v for v, k in BODIES}
+    if isinstance(kind, str) and kind in versions:
+        remedy = f"write apiVersion: {versions[kind]}"
+        if not version:
+            return Problem(identity, ("apiVersion",), "", "is missing", remedy)
+        return Problem(identity, ("apiVersion",), _shown(version), f"is not known here for {kind}", remedy)
+    close = difflib.get_close_matches(str(kind), versions, n=1, cutoff=0.6)
+    remedy = f"did you mean {close[0]}?" if close else f"use one of {', '.join(sorted(versions))}"
+    value, problem = (_shown(kind), "is not known here") if kind else ("", "is missing")
+    return Problem(identity, ("kind",), value, problem, remedy)
 
 
 def _nulls(value: Any, path: Path) -> Iterator[Path]:

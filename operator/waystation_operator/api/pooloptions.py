@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from waystation_operator.api import units
 from waystation_operator.api.group import Broken, Group, Rule
 from waystation_operator.api.wire import (
     Amount,
@@ -41,7 +42,7 @@ class Queue(Group):
             cel="quantity(self.size).isGreaterThan(quantity('15Mi'))",
             problem="is below 16Mi",
             remedy="give the queue at least 16Mi, room for a few messages and the index",
-            broken=lambda x: [("size", x.size_bytes)] if x.size_bytes < 16 * 2**20 else [],
+            broken=lambda x: [("size", units.quantity(x.size_bytes))] if x.size_bytes < 16 * 2**20 else [],
         ),
     )
     SIZE_TRANSITION: ClassVar = (

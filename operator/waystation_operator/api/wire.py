@@ -89,7 +89,7 @@ Quantity = Annotated[
     _read(units.size_bytes, "10Gi"),
     Wire("quantity", _string(units.QUANTITY, 24), write=units.quantity),
 ]
-Port = Annotated[int, Field(ge=1, le=65535), Remedy("choose a free port such as 25")]
+Port = Annotated[int, Field(ge=1, le=65535)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 HostName = Annotated[str, _grammatical(grammar.host_name), Wire("DNS name", _string(_HOST_NAME, 253))]

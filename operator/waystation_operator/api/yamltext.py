@@ -63,6 +63,11 @@ def read(text: str, file: str) -> tuple[list[Source], list[Located]]:
         problems.append(_unreadable(file, mark.line + 1 if mark else 1, what))
     except YAMLError as error:
         problems.append(_unreadable(file, 1, str(error).splitlines()[0]))
+    except _EndlessError as error:
+        problem = Problem(
+            None, (), "", "has aliases that expand without end", "write out what they stand for"
+        )
+        problems.append(Located(file, error.line, problem))
     except (RecursionError, ValueError) as error:
         problems.append(_unreadable(file, 1, str(error) or "nested too deeply"))
     return sources, problems
@@ -86,6 +91,12 @@ def _objects(source: Source) -> Iterator[Source]:
         yield source
 
 
+class _EndlessError(Exception):
+    def __init__(self, line: int) -> None:
+        super().__init__()
+        self.line = line
+
+
 class _Builder:
     """Turns one document's nodes into values; aliases are followed, but not into themselves."""
 
@@ -100,7 +111,7 @@ class _Builder:
     def build(self, node: Node, path: Path) -> Any:
         self._nodes += 1
         if self._nodes > _MAX_NODES or id(node) in self._open:
-            raise ValueError("its aliases expand without end")
+            raise _EndlessError(node.start_mark.line + 1)
         self.lines[path] = node.start_mark.line + 1
         self._open.add(id(node))
         try:

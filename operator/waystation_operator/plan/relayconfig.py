@@ -13,6 +13,7 @@ from waystation_operator.api.mailroute import Backend
 from waystation_operator.api.objects import MailRoute, RelayPool, Secret
 from waystation_operator.api.problem import Problem
 from waystation_operator.api.relaypool import container_port
+from waystation_operator.api.retry import Retry
 from waystation_operator.plan.attach import Attachment, Labels, attach
 from waystation_operator.plan.material import CERTIFICATE, CREDENTIAL, Material
 
@@ -95,10 +96,10 @@ def _route(
     route, spec = attachment.route, attachment.route.spec
     before = len(material.problems) + len(problems)
     retry = spec.retry.merged(pool.spec.retry)
-    for finding in check.retry_findings("", retry):
-        figure = f"{finding.field.lstrip('.')} {finding.value} {finding.problem}"
-        problem = f"does not fit the figures of {pool.identity}: {figure}"
-        problems.append(Problem(route.identity, ("spec", "retry"), "", problem, finding.remedy))
+    for rule in Retry.RULES:
+        for name, value in rule.broken(retry):
+            problem = f"{rule.problem}, as what the route leaves out is taken from {pool.identity}"
+            problems.append(Problem(route.identity, ("spec", "retry", name), value, problem, rule.remedy))
     backends = tuple(_backend(n, backend, route, material) for n, backend in enumerate(spec.backends))
     if len(material.problems) + len(problems) > before:
         return None
