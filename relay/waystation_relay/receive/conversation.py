@@ -33,8 +33,8 @@ MOST_DENIED = 20  # recipients that a client who may not relay gets refused
 
 
 class Conversation:
-    """``answer`` is told the reply that ``end_content`` put off. ``full``: the disk cannot keep up, nothing is
-    to be read until ``drained``. ``cut``, when set, is to be said before hanging up."""
+    """``answer`` is told the reply that ``end_content`` put off. ``full``: the disk cannot keep up, nothing
+    is to be read until ``drained``. ``cut``, when set, is to be said before hanging up."""
 
     __slots__ = (
         "_answer", "_client", "_denied", "_door", "_draft", "_drained", "_extended", "_full", "_helo",
