@@ -1,5 +1,6 @@
 """The Received field written in front of each message (RFC 5321 §4.4, RFC 3848, RFC 6531 §3.7.3)."""
 
+import datetime
 import email.utils
 import functools
 
@@ -17,7 +18,7 @@ def protocol(*, extended: bool, tls: bool, smtputf8: bool) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _date(second: int) -> str:
-    return email.utils.formatdate(second)
+    return email.utils.format_datetime(datetime.datetime.fromtimestamp(second, datetime.UTC))
 
 
 def received(
