@@ -2,17 +2,19 @@
 
 Hosts and their addresses are tried in the order given, each through connect,
 greeting, EHLO (LHLO; HELO where EHLO is refused), STARTTLS and AUTH. A step
-that fails moves on to the next address, unless no other could do better
-(we talk to ourselves; our login is refused). Opportunistic TLS that fails is
-tried once more without, on a new connection.
+that fails moves on to the next address, unless no other could do better (our
+login is refused; an MX host turns out to be ourselves, and those before it had
+their chance). Opportunistic TLS that fails is tried once more without, on a
+new connection.
 
 Invariants
     Every step has a deadline; at most ``MOST_ADDRESSES`` are tried.
-    Under REQUIRED and IMPLICIT no command but EHLO and STARTTLS is sent before TLS is verified.
+    Before TLS is verified, REQUIRED sends nothing but EHLO, HELO, STARTTLS and QUIT, IMPLICIT nothing at all.
     Nothing a server said before the TLS handshake is believed after it.
 Known limits
     A sudden refusal of all hosts (a 5yz greeting) defers, but for 521 and 556
     of MX hosts, which say that they take no mail at all (RFC 7504).
+    Under OPPORTUNISTIC a password is sent over TLS to a server of unknown identity.
 """
 
 import asyncio
@@ -22,10 +24,11 @@ import ssl
 from collections.abc import Iterator, Sequence
 from typing import Protocol as Interface
 
-from waystation_relay.delivery import classify, sasl, tls, verdicts
+from waystation_relay.delivery import classify, tls, verdicts
 from waystation_relay.delivery.classify import At
 from waystation_relay.delivery.connection import Connection
 from waystation_relay.delivery.dialogue import Dialogue, OpeningError
+from waystation_relay.delivery.login import log_in
 from waystation_relay.delivery.target import Protocol, Security, Target
 from waystation_relay.delivery.timeouts import Timeouts
 from waystation_relay.delivery.verdicts import Hop
@@ -77,8 +80,10 @@ async def connect(target: Target, hosts: Sequence[Host], settings: Settings) -> 
             return await _Opening(target, remote, settings).run()
         except OpeningError as trouble:
             outcome = _placed(trouble.outcome, remote)
-            if trouble.decisive:
+            if trouble.decisive and not (isinstance(outcome, Failed) and troubles):
                 return ConnectFailure(outcome, remote)
+            if trouble.decisive:  # we ourselves are next in line: it is for the better hosts to come back
+                break
             troubles.append(outcome)
     if not troubles:
         text = f"{target.host} has no address that can be connected to"
@@ -121,21 +126,26 @@ class _Opening:
     def __init__(self, target: Target, remote: Remote, settings: Settings) -> None:
         self._target, self._remote, self._settings = target, remote, settings
         self._timeouts = settings.timeouts
-        self._name = f"{remote.host} [{remote.address}]:{remote.port}"
+        self._without_tls = False  # though it was tried
+        self._name = verdicts.named(remote)
+        self._tls_name = remote.address if remote.host.startswith("[") else remote.host
 
     async def run(self) -> Connection:
         try:
             return await self._attempt(self._target.security)
-        except _HandshakeError as failure:
+        except _HandshakeError:
             if self._target.security is not Security.OPPORTUNISTIC:
                 raise
-            del failure
+        self._without_tls = True
         return await self._attempt(Security.NONE)
 
     async def _attempt(self, security: Security) -> Connection:
         dialogue = await self._dial(security)
         try:
             return await self._introduce(dialogue, security)
+        except OpeningError:
+            dialogue.leave(self._timeouts.quit_s)
+            raise
         except BaseException:  # whatever it was, cancellation too: nobody else would close it
             dialogue.abort()
             raise
@@ -153,7 +163,7 @@ class _Opening:
                     self._remote.port,
                     local_addr=(bind, 0) if bind else None,
                     ssl=tls.context_for(security, self._settings.ca_file) if implicit else None,
-                    server_hostname=self._remote.host if implicit else None,
+                    server_hostname=self._tls_name if implicit else None,
                 )
         except ssl.SSLError as error:
             raise _HandshakeError(self._tls_trouble(tls.why(error))) from error
@@ -181,9 +191,18 @@ class _Opening:
         if session is not None:
             version = str(session.version())
         if self._settings.username is not None:
-            await self._log_in(dialogue, offered, secure=bool(version))
+            await log_in(
+                dialogue,
+                self._settings.username,
+                self._settings.password or "",
+                offered,
+                secure=bool(version),
+                within_s=self._timeouts.greeting_s,
+            )
         if dialogue.has_more:
             raise OpeningError(verdicts.nonsense("more replies than commands"))
+        if dialogue.is_over:  # a loss that the dialogue has heard of, nobody will tell the connection
+            raise OpeningError(verdicts.lost(f"{self._name} closed the connection before any mail"))
         return self._hand_over(dialogue.transport, offered, version)
 
     def _hand_over(self, transport: asyncio.Transport, offered: Capabilities, version: str) -> Connection:
@@ -191,7 +210,7 @@ class _Opening:
             self._remote,
             lmtp=self._target.protocol is Protocol.LMTP,
             dsn=offered.dsn,
-            ours=not self._target.mx,
+            excused=not self._target.mx or self._without_tls,
         )
         connection = Connection(transport, hop, offered, self._timeouts, version)
         transport.set_protocol(connection)
@@ -222,7 +241,7 @@ class _Opening:
                 plain,
                 dialogue,
                 tls.context_for(security, self._settings.ca_file),
-                server_hostname=self._remote.host,
+                server_hostname=self._tls_name,
                 ssl_handshake_timeout=self._timeouts.handshake_s,
             )
         except (OSError, TimeoutError) as error:  # ssl.SSLError and lost connections are OSErrors
@@ -230,30 +249,6 @@ class _Opening:
         if upgraded is None:  # asyncio's way to say that the connection went away meanwhile
             raise _HandshakeError(self._tls_trouble("the connection was lost during the TLS handshake"))
         dialogue.transport = upgraded
-
-    async def _log_in(self, dialogue: Dialogue, offered: Capabilities, *, secure: bool) -> None:
-        settings = self._settings
-        assert settings.username is not None
-        mechanism = sasl.choose(offered.auth, secure=secure)
-        if mechanism is None:
-            raise OpeningError(self._auth_trouble(_why_no_mechanism(offered, secure=secure)), decisive=True)
-        login = mechanism(settings.username, settings.password or "")
-        answer = await dialogue.command(next(login), "AUTH", self._timeouts.greeting_s)
-        while answer.code == 334:
-            challenge = sasl.decode(answer.lines[0])
-            try:
-                line = b"*\r\n" if challenge is None else login.send(challenge)
-            except StopIteration:
-                line = b"*\r\n"
-            answer = await dialogue.command(line, "AUTH", self._timeouts.greeting_s)
-        if answer.code != 235:
-            raise OpeningError(
-                self._auth_trouble(
-                    f"it refused the user name and password it was given ({answer}); "
-                    "correct the credentials of the route's smart host"
-                ),
-                decisive=answer.is_permanent,
-            )
 
     def _demand_positive(self, answer: Reply, how: str) -> None:
         if answer.code // 100 == 2:
@@ -283,25 +278,9 @@ class _Opening:
     def _tls_trouble(self, why: str) -> Deferred:
         return Deferred(reply(454, "4.7.5", f"no TLS with {self._name}: {why}"), Reason.TLS)
 
-    def _auth_trouble(self, why: str) -> Deferred:
-        return Deferred(reply(454, "4.7.8", f"cannot log in at {self._name}: {why}"), Reason.AUTH)
-
 
 class _HandshakeError(OpeningError):
     """TLS was offered and did not come about."""
 
     def __init__(self, outcome: Deferred) -> None:
         super().__init__(outcome)
-
-
-def _why_no_mechanism(offered: Capabilities, *, secure: bool) -> str:
-    if not offered.auth:
-        hint = "" if secure else "; many servers offer it only over TLS: set tls to Required or Implicit"
-        return f"it does not offer AUTH{hint}"
-    names = ", ".join(sorted(offered.auth))
-    if secure:
-        return f"it offers only {names}; PLAIN, LOGIN and CRAM-MD5 are known here"
-    return (
-        f"the connection is not encrypted, so the password is not sent (offered: {names}); "
-        "set tls to Required or Implicit"
-    )

@@ -8,14 +8,15 @@ looks at the deadline now and then.
 Invariants
     One transaction at a time; every ``send`` is answered by one ``done``.
     What arrives unasked ends the connection: it is out of step.
-    ``on_closed`` is called once, when the connection has become unusable.
+    ``on_closed`` is called once, when the connection has become unusable, and
+    not before ``done`` has heard what became of the transaction.
 """
 
 import asyncio
 from collections.abc import Callable
 
 from waystation_relay.delivery import verdicts
-from waystation_relay.delivery.offer import Offer, prepare
+from waystation_relay.delivery.offer import Offer, prepare, reads_body
 from waystation_relay.delivery.pump import Pump
 from waystation_relay.delivery.timeouts import Timeouts
 from waystation_relay.delivery.transaction import Result, Transaction
@@ -24,7 +25,7 @@ from waystation_relay.mail.outcome import Deferred, Failed, Outcome, Reason, Rem
 from waystation_relay.mail.reply import reply
 from waystation_relay.wire import envelope_commands as commands
 from waystation_relay.wire.capabilities import Capabilities
-from waystation_relay.wire.client import EAGER_BYTES, Exchange, Order, Stage
+from waystation_relay.wire.client import EAGER_BYTES, SERVICE_CLOSING, Exchange, Order, Stage
 from waystation_relay.wire.response import Responses
 from waystation_relay.wire.stuffing import END, Stuffer, stuff
 
@@ -79,14 +80,28 @@ class Connection(asyncio.Protocol):
         self._done = done
         self._total = len(transaction.recipients)
         if self._closing:
-            self._loop.call_soon(
-                self._conclude, self._all(self._hop.deferred(verdicts.lost("connection closed")))
-            )
-            return
-        offer = prepare(transaction, self.capabilities)
-        if isinstance(offer, Failed):
-            self._loop.call_soon(self._conclude, self._all(offer))
-            return
+            self._loop.call_soon(self._too_late)
+        elif reads_body(transaction, self.capabilities):
+            preparing = self._loop.run_in_executor(None, prepare, transaction, self.capabilities)
+            preparing.add_done_callback(self._prepared)
+        else:
+            offer = prepare(transaction, self.capabilities)
+            if isinstance(offer, Offer):
+                self._begin(offer)
+            else:
+                self._loop.call_soon(self._conclude, offer)
+
+    def _prepared(self, preparing: "asyncio.Future[Offer | tuple[Failed, ...]]") -> None:
+        if preparing.cancelled() or self._closing:
+            self._too_late()
+        elif (error := preparing.exception()) is not None:
+            self._conclude(self._all(_unreadable(str(error))))
+        elif isinstance(offer := preparing.result(), Offer):
+            self._begin(offer)
+        else:
+            self._conclude(offer)
+
+    def _begin(self, offer: Offer) -> None:
         self.used_count += 1
         self._offer = offer
         exchange = self._exchange = Exchange(
@@ -101,7 +116,7 @@ class Connection(asyncio.Protocol):
         """Says goodbye and closes; a transaction under way is cut off and deferred."""
         if self._closing:
             return
-        if self._exchange is not None:
+        if self._done is not None:
             self.abort()
             return
         self._unusable()
@@ -118,21 +133,27 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         replies = self._responses.receive(data)
         last = len(replies) - 1
+        trailing = self._responses.is_pending or bool(self._responses.malformed)
         for n, said in enumerate(replies):
             exchange = self._exchange
             if exchange is None:
                 self._unasked()
                 return
+            if exchange.stage is Stage.END and self._transport.get_write_buffer_size():
+                exchange.content_sent = False  # it cannot know what is still here
             order = exchange.receive(said)
+            more = n < last or trailing
             if order is Order.DONE:
-                in_step = n == last and not self._responses.is_pending and not self._responses.malformed
-                self._finish(exchange, None, in_step=in_step)
-                if not in_step:
+                self._finish(exchange, None, in_step=not more)
+                if more:
                     return
-            else:
-                if order is not Order.WAIT:
-                    self._obey(order, exchange)
-                self._set_deadline(exchange)
+                continue
+            if order is not Order.WAIT:
+                if more and (n == last or replies[n + 1].code != SERVICE_CLOSING):
+                    self._cut(verdicts.nonsense(f"more replies than commands, after {said}"))
+                    return
+                self._obey(order, exchange)
+            self._set_deadline(exchange)
         if self._responses.malformed:
             self._cut(verdicts.nonsense(self._responses.malformed))
         elif self._exchange is None and self._responses.is_pending:
@@ -147,12 +168,9 @@ class Connection(asyncio.Protocol):
             self._alarm.cancel()
             self._alarm = None
         if self._exchange is not None:
-            how = (
-                f"lost the connection to {self._name}: {error}"
-                if error
-                else f"{self._name} closed the connection"
-            )
-            self._cut(verdicts.lost(f"{how} {_moment(self._exchange)}"))
+            name = self._hop.name
+            how = f"lost the connection to {name}: {error}" if error else f"{name} closed the connection"
+            self._cut(verdicts.lost(f"{how} {verdicts.moment(self._exchange)}"), gone=True)
         self._unusable()
 
     def pause_writing(self) -> None:
@@ -192,7 +210,7 @@ class Connection(asyncio.Protocol):
             None if exchange.chunked else Stuffer(),
             progress=lambda: self._set_deadline(exchange),
             sent=lambda: self._content_sent(exchange),
-            failed=self._unreadable,
+            failed=lambda why: self._cut(_unreadable(why)),
         )
         if self._full:
             self._pump.pause()
@@ -203,16 +221,11 @@ class Connection(asyncio.Protocol):
         exchange.content_sent = True
         self._set_deadline(exchange)
 
-    def _unreadable(self, why: str) -> None:
-        """The content cannot be completed, and what is begun cannot be taken back but by hanging up."""
-        text = f"the message cannot be read from our own disk: {why}"
-        self._cut(Deferred(reply(451, "4.3.0", text), Reason.STORAGE))
-
-    def _cut(self, cause: Deferred) -> None:
-        """Ends the connection, and the transaction with it."""
+    def _cut(self, cause: Deferred, *, gone: bool = False) -> None:
+        """Ends the connection, and the transaction with it; ``gone``: the server did."""
         exchange = self._exchange
         if exchange is not None:
-            self._finish(exchange, cause, in_step=False)
+            self._finish(exchange, cause, in_step=False, gone=gone)
         else:
             self.abort()
 
@@ -220,7 +233,9 @@ class Connection(asyncio.Protocol):
         """A reply to nothing: a goodbye (421 after a timeout of theirs), or nonsense. Either way, over."""
         self.abort()
 
-    def _finish(self, exchange: Exchange, cause: Deferred | None, *, in_step: bool) -> None:
+    def _finish(
+        self, exchange: Exchange, cause: Deferred | None, *, in_step: bool, gone: bool = False
+    ) -> None:
         offer = self._offer
         assert offer is not None
         found, again = verdicts.outcomes(exchange, offer, self._total, cause, self._hop)
@@ -228,28 +243,43 @@ class Connection(asyncio.Protocol):
         if self._pump is not None:
             self._pump.stop()
             self._pump = None
+        if exchange.end_replies and not exchange.content_sent:
             in_step = False  # half a body is on its way
         self._needs_reset = exchange.needs_reset
-        whole = in_step and exchange.broken is None
+        broken = exchange.broken
+        asked_to_stop = broken is not None and broken.code == SERVICE_CLOSING
+        if (gone or asked_to_stop) and self._was_stale(exchange):
+            again = tuple(range(self._total))
+        whole = in_step and broken is None
         if not whole:
             self.abort()
         spent = self.capabilities.mail_max is not None and self.used_count >= self.capabilities.mail_max
-        self._done_with(found, again, reusable=not spent and not self._closing, lost=not whole)
+        lost = not whole and not (asked_to_stop and _is_throttled(found))
+        self._done_with(Result(found, not spent and not self._closing, lost, again))
         if spent:
             self.quit()
+
+    def _was_stale(self, exchange: Exchange) -> bool:
+        """The server had ended a connection it had idled on, just before we used it again."""
+        return self.used_count > 1 and exchange.mail_reply is None
 
     def _all(self, outcome: Outcome) -> tuple[Outcome, ...]:
         return (outcome,) * self._total
 
-    def _conclude(self, found: tuple[Outcome, ...]) -> None:
-        self._done_with(found, (), reusable=not self._closing, lost=self._lost)
+    def _too_late(self) -> None:
+        """The connection was gone before anything was sent on it: another may serve at once."""
+        outcome = self._hop.deferred(verdicts.lost(f"the connection to {self._hop.name} was closed"))
+        self._done_with(Result(self._all(outcome), False, True, tuple(range(self._total))))
 
-    def _done_with(
-        self, found: tuple[Outcome, ...], again: tuple[int, ...], *, reusable: bool, lost: bool = False
-    ) -> None:
+    def _conclude(self, found: tuple[Outcome, ...]) -> None:
+        self._done_with(Result(found, not self._closing, self._lost))
+
+    def _done_with(self, result: Result) -> None:
         done, self._done = self._done, None
         assert done is not None
-        done(Result(found, reusable, lost, again))
+        done(result)
+        if self._closing:
+            self._unusable()
 
     # Time
 
@@ -264,7 +294,8 @@ class Connection(asyncio.Protocol):
             return
         if self._loop.time() >= self._deadline:
             waited_s = self._timeouts.of(exchange.stage, sending=self._pump is not None)
-            self._cut(verdicts.lost(f"{self._name} did nothing for {waited_s:g} s {_moment(exchange)}"))
+            text = f"{self._hop.name} did nothing for {waited_s:g} s {verdicts.moment(exchange)}"
+            self._cut(verdicts.lost(text))
             return
         self._alarm = self._loop.call_later(self._timeouts.sweep_s, self._look)
 
@@ -275,22 +306,13 @@ class Connection(asyncio.Protocol):
             heard, self.on_closed = self.on_closed, None
             heard(self)
 
-    @property
-    def _name(self) -> str:
-        remote = self._hop.remote
-        return f"{remote.host} [{remote.address}]:{remote.port}"
+
+def _unreadable(why: str) -> Deferred:
+    """What is begun of it cannot be taken back but by hanging up."""
+    return Deferred(
+        reply(451, "4.3.0", f"the message cannot be read from our own disk: {why}"), Reason.STORAGE
+    )
 
 
-_MOMENTS = {
-    Stage.RESET: "after RSET",
-    Stage.MAIL: "after MAIL",
-    Stage.RCPT: "after RCPT",
-    Stage.DATA: "after DATA",
-    Stage.DONE: "at the end",
-}
-
-
-def _moment(exchange: Exchange) -> str:
-    if exchange.stage is Stage.END:
-        return "after the end of data" if exchange.content_sent else "while taking the message"
-    return _MOMENTS[exchange.stage]
+def _is_throttled(found: tuple[Outcome, ...]) -> bool:
+    return any(isinstance(outcome, Deferred) and outcome.reason is Reason.THROTTLED for outcome in found)

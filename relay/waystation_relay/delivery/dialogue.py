@@ -9,10 +9,12 @@ Errors
 
 import asyncio
 from collections import deque
+from typing import cast
 
 from waystation_relay.delivery import verdicts
 from waystation_relay.mail.outcome import Deferred, Failed
 from waystation_relay.mail.reply import Reply
+from waystation_relay.wire import envelope_commands as commands
 from waystation_relay.wire.response import Responses
 
 KEPT_REPLIES = 16  # unasked-for replies beyond these end the conversation
@@ -39,7 +41,7 @@ class Dialogue(asyncio.Protocol):
         self._ended = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment] # uvloop's is no subclass of asyncio's
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
 
     def data_received(self, data: bytes) -> None:
         self._replies.extend(self._responses.receive(data))
@@ -56,8 +58,14 @@ class Dialogue(asyncio.Protocol):
         """Something has arrived that nobody asked for."""
         return bool(self._replies or self._responses.is_pending or self._responses.malformed)
 
+    @property
+    def is_over(self) -> bool:
+        return bool(self._ended) or self.transport is None or self.transport.is_closing()
+
     async def command(self, line: bytes, what: str, within_s: float) -> Reply:
         assert self.transport is not None
+        if self.has_more:  # it would be taken for the answer to this
+            raise OpeningError(verdicts.nonsense(f"more replies than commands, before {what}"))
         self.transport.write(line)
         return await self.reply(what, within_s)
 
@@ -78,9 +86,13 @@ class Dialogue(asyncio.Protocol):
             raise OpeningError(verdicts.nonsense(self._responses.malformed))
         raise OpeningError(verdicts.lost(f"{self.name}: {self._ended}, awaiting the reply to {what}"))
 
-    def close(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
+    def leave(self, within_s: float) -> None:
+        """Says goodbye and closes, without waiting for an answer (RFC 5321 §4.1.1.10 asks for the word)."""
+        if self.transport is None or self.is_over:
+            return
+        self.transport.write(commands.QUIT)
+        self.transport.close()
+        asyncio.get_running_loop().call_later(within_s, self.transport.abort)  # should it not take even that
 
     def abort(self) -> None:
         if self.transport is not None:

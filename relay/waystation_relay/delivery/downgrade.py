@@ -36,7 +36,7 @@ def to_seven_bit(content: bytes) -> bytes:
     return _entity(content, _DEPTH, outermost=True)
 
 
-def _entity(content: bytes, depth: int, *, outermost: bool = False) -> bytes:
+def _entity(content: bytes, depth: int, *, outermost: bool = False, default: str = "text/plain") -> bytes:
     if content.isascii():
         return content
     if not depth:
@@ -45,6 +45,7 @@ def _entity(content: bytes, depth: int, *, outermost: bool = False) -> bytes:
     if not header.isascii():
         raise ConversionError("its header holds 8-bit data")
     fields: Message = BytesHeaderParser().parsebytes(header)
+    fields.set_default_type(default)
     encoding = str(fields.get("content-transfer-encoding", "")).partition(";")[0].strip().lower()
     if encoding not in _IDENTITY:
         raise ConversionError(f"a part encoded as {encoding} holds 8-bit data")
@@ -56,14 +57,15 @@ def _entity(content: bytes, depth: int, *, outermost: bool = False) -> bytes:
     if kind == "multipart":
         if subtype in {"signed", "encrypted"}:
             raise ConversionError(f"it is multipart/{subtype}, which must not be changed")
-        return _with_encoding(header, b"7bit") + b"\r\n" + _parts(body, fields.get_boundary(), depth)
+        implied = "message/rfc822" if subtype == "digest" else "text/plain"  # RFC 2046 §5.1.5
+        parts = _parts(body, fields.get_boundary(), depth, implied)
+        return _with_encoding(header, b"7bit") + b"\r\n" + parts
     if kind == "message":
         if subtype != "rfc822":
             raise ConversionError(f"it holds message/{subtype}, which must not be encoded")
         return _with_encoding(header, b"7bit") + b"\r\n" + _entity(body, depth - 1)
     if kind == "text":
-        encoded = binascii.b2a_qp(body, quotetabs=False, istext=True, header=False)
-        return _with_encoding(header, b"quoted-printable") + b"\r\n" + encoded
+        return _with_encoding(header, b"quoted-printable") + b"\r\n" + _quoted_printable(body)
     return _with_encoding(header, b"base64") + b"\r\n" + _base64(body)
 
 
@@ -82,7 +84,7 @@ def _with_encoding(header: bytes, encoding: bytes) -> bytes:
     return header + field
 
 
-def _parts(body: bytes, boundary: str | None, depth: int) -> bytes:
+def _parts(body: bytes, boundary: str | None, depth: int, default: str) -> bytes:
     if not boundary:
         raise ConversionError("a multipart of it names no boundary")
     delimiter = re.compile(
@@ -92,22 +94,29 @@ def _parts(body: bytes, boundary: str | None, depth: int) -> bytes:
     at = 0
     inside = False
     for found in delimiter.finditer(body):
-        pieces += [_piece(body[at : found.start()], depth, is_part=inside), found[0]]
+        pieces += [_piece(body[at : found.start()], depth, default, is_part=inside), found[0]]
         at = found.end()
         inside = not found[1]
         if not inside:
             break
-    pieces.append(_piece(body[at:], depth, is_part=inside))
+    pieces.append(_piece(body[at:], depth, default, is_part=inside))
     return b"".join(pieces)
 
 
-def _piece(piece: bytes, depth: int, *, is_part: bool) -> bytes:
+def _piece(piece: bytes, depth: int, default: str, *, is_part: bool) -> bytes:
     """What lies between two delimiters; a part begins with the line end of its delimiter."""
     if piece.isascii():
         return piece
     if not is_part:
         raise ConversionError("it holds 8-bit data outside of its parts")
-    return piece[:2] + _entity(piece[2:], depth - 1)
+    return piece[:2] + _entity(piece[2:], depth - 1, default=default)
+
+
+def _quoted_printable(body: bytes) -> bytes:
+    """binascii breaks lines as the first line of the text ends, and with a bare LF where none does."""
+    if b"\n" in body:
+        return binascii.b2a_qp(body, quotetabs=False, istext=True, header=False)
+    return binascii.b2a_qp(body + b"\r\n", quotetabs=False, istext=True, header=False).removesuffix(b"\r\n")
 
 
 def _base64(body: bytes) -> bytes:

@@ -1,20 +1,20 @@
-"""What one server is asked for one transaction, or why it cannot be asked. Pure.
+"""What one server is asked for one transaction, or why it cannot be asked. Pure, but for ``reads_body``.
 
 Downstream of this the client machine knows only commands and replies. Here
 the message's needs meet the server's offers:
 
-* larger than its SIZE: failed, unsent (RFC 1870 §6.1);
+* larger than its SIZE, before or after a conversion: failed, unsent (RFC 1870 §6.1);
 * 8-bit without 8BITMIME: converted to 7-bit where that is safe, else failed (RFC 6152 §3);
 * SMTPUTF8 without SMTPUTF8: plain where nothing needs it, domains as A-labels, else failed (RFC 6531 §3.2);
 * DSN parameters where DSN is offered, silently kept back where not (RFC 3461 §5.2);
-* no more recipients than its RCPTMAX (RFC 9422).
+* no more recipients than its RCPTMAX, of no more domains than its RCPTDOMAINMAX (RFC 9422).
 """
 
 import dataclasses
 
 from waystation_relay.delivery.downgrade import ConversionError, to_seven_bit
 from waystation_relay.delivery.transaction import Body, Transaction
-from waystation_relay.mail.address import normal_domain, split
+from waystation_relay.mail.address import domain_of, normal_domain, split
 from waystation_relay.mail.envelope import BodyType, Recipient
 from waystation_relay.mail.outcome import Failed, Reason
 from waystation_relay.mail.reply import reply
@@ -28,7 +28,7 @@ HEADER_BYTES = 256 * 1024  # of a body source, how much is searched for the end 
 @dataclasses.dataclass(slots=True)
 class Offer:
     """``places``: which of the transaction's recipients ``rcpts`` are. ``refused``: those who cannot be asked
-    for. ``left``: those for whom RCPTMAX leaves no room."""
+    for. ``left``: those for whom the server's limits leave no room."""
 
     mail: bytes
     rcpts: list[bytes]
@@ -39,8 +39,18 @@ class Offer:
     left: list[int]
 
 
-def prepare(transaction: Transaction, offered: Capabilities) -> Offer | Failed:
-    """The commands to send, or the failure of every recipient."""
+def reads_body(transaction: Transaction, offered: Capabilities) -> bool:
+    """Whether ``prepare`` reads a body source, which blocks."""
+    return transaction.smtputf8 and not offered.smtputf8 and not isinstance(transaction.body, bytes)
+
+
+def prepare(transaction: Transaction, offered: Capabilities) -> Offer | tuple[Failed, ...]:
+    """The commands to send, or why not, for every recipient. Raises what the body source raises."""
+    prepared = _prepare(transaction, offered)
+    return (prepared,) * len(transaction.recipients) if isinstance(prepared, Failed) else prepared
+
+
+def _prepare(transaction: Transaction, offered: Capabilities) -> Offer | Failed | tuple[Failed, ...]:
     body = terminated(transaction.body) if isinstance(transaction.body, bytes) else transaction.body
     size_bytes = len(body) if isinstance(body, bytes) else body.size_bytes
     if offered.size_bytes is not None and size_bytes > offered.size_bytes:
@@ -55,6 +65,8 @@ def prepare(transaction: Transaction, offered: Capabilities) -> Offer | Failed:
         except ConversionError as why:
             return _unconvertible(str(why), offered)
         eight_bit, size_bytes = False, len(body)
+        if offered.size_bytes is not None and size_bytes > offered.size_bytes:
+            return _too_large(size_bytes, offered)
 
     reverse_path, recipients = transaction.reverse_path, transaction.recipients
     smtputf8 = transaction.smtputf8
@@ -74,9 +86,8 @@ def prepare(transaction: Transaction, offered: Capabilities) -> Offer | Failed:
         [n for n in range(len(recipients)) if n not in refused] if refused else list(range(len(recipients)))
     )
     if not places:
-        return refused[0]
-    room = offered.rcpt_max or len(places)
-    places, left = places[:room], places[room:]
+        return tuple([refused[n] for n in range(len(recipients))])
+    places, left = _within_limits(places, recipients, offered)
     return Offer(
         commands.mail(
             reverse_path,
@@ -93,6 +104,26 @@ def prepare(transaction: Transaction, offered: Capabilities) -> Offer | Failed:
         refused,
         left,
     )
+
+
+def _within_limits(
+    places: list[int], recipients: tuple[Recipient, ...], offered: Capabilities
+) -> tuple[list[int], list[int]]:
+    """Those that one transaction may have, and those left for another."""
+    room = offered.rcpt_max or len(places)
+    if offered.rcpt_domain_max is None:
+        return places[:room], places[room:]
+    domains: set[str] = set()
+    within: list[int] = []
+    left: list[int] = []
+    for place in places:
+        domain = domain_of(recipients[place].address)
+        if len(within) < room and (domain in domains or len(domains) < offered.rcpt_domain_max):
+            domains.add(domain)
+            within.append(place)
+        else:
+            left.append(place)
+    return within, left
 
 
 def _is_eight_bit(transaction: Transaction, body: Body) -> bool:

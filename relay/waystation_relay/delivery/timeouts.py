@@ -1,6 +1,8 @@
 """How long a server may take, step by step (RFC 5321 §4.5.3.2)."""
 
 import dataclasses
+import operator
+from collections.abc import Callable
 
 from waystation_relay.wire.client import Stage
 
@@ -22,18 +24,19 @@ class Timeouts:
 
     def of(self, stage: Stage, *, sending: bool) -> float:
         """For the reply awaited at a stage; ``sending``: the content is still on its way out."""
-        if sending:
-            return self.block_s
-        return {
-            Stage.RESET: self.mail_s,
-            Stage.MAIL: self.mail_s,
-            Stage.RCPT: self.rcpt_s,
-            Stage.DATA: self.data_s,
-            Stage.END: self.end_s,
-            Stage.DONE: self.end_s,
-        }[stage]
+        return self.block_s if sending else _OF_STAGE[stage](self)
 
     @property
     def sweep_s(self) -> float:
         """How often a busy connection looks at its deadline: it may be overdrawn by as much."""
         return min(self.mail_s, self.rcpt_s, self.data_s, self.block_s, self.end_s) / 4
+
+
+_OF_STAGE: dict[Stage, Callable[[Timeouts], float]] = {
+    Stage.RESET: operator.attrgetter("mail_s"),
+    Stage.MAIL: operator.attrgetter("mail_s"),
+    Stage.RCPT: operator.attrgetter("rcpt_s"),
+    Stage.DATA: operator.attrgetter("data_s"),
+    Stage.END: operator.attrgetter("end_s"),
+    Stage.DONE: operator.attrgetter("end_s"),
+}

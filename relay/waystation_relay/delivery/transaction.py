@@ -56,10 +56,12 @@ class Transaction(msgspec.Struct, frozen=True):
 class Result(msgspec.Struct, frozen=True):
     """``outcomes``: one for each recipient, in the transaction's order.
 
-    ``again``: places of deferred recipients the server only had no room for in
-    this transaction while it took others (RFC 5321 §4.5.3.1.10, RFC 9422):
-    send them at once in another. ``reusable``: the connection takes another
-    transaction. ``connection_lost``: it broke, or fell out of step, under this one.
+    ``again``: places of deferred recipients to send at once in another
+    transaction, because the server only had no room for them in this one
+    while it took others (RFC 5321 §4.5.3.1.10, RFC 9422), or because the
+    connection had served before and was found closed. ``reusable``: the connection
+    takes another transaction. ``connection_lost``: it broke, or fell out of step,
+    under this one; a 421 that asks for less is none of that.
     """
 
     outcomes: tuple[Outcome, ...]

@@ -15,9 +15,13 @@ from waystation_relay.delivery.classify import At
 from waystation_relay.delivery.offer import Offer
 from waystation_relay.mail.outcome import Deferred, Delivered, Failed, Outcome, Reason, Remote
 from waystation_relay.mail.reply import Reply, reply
-from waystation_relay.wire.client import Exchange
+from waystation_relay.wire.client import Exchange, Stage
 
 _LATER = reply(452, "4.5.3", "the server takes no more recipients in one transaction")
+
+
+def named(remote: Remote) -> str:
+    return f"{remote.host} [{remote.address}]:{remote.port}"
 
 
 def lost(text: str) -> Deferred:
@@ -30,6 +34,22 @@ def nonsense(said: str) -> Deferred:
     )
 
 
+def moment(exchange: Exchange) -> str:
+    """When something happened, to end a sentence."""
+    if exchange.stage is Stage.END:
+        return "after the end of data" if exchange.content_sent else "while taking the message"
+    return _MOMENTS[exchange.stage]
+
+
+_MOMENTS = {
+    Stage.RESET: "after RSET",
+    Stage.MAIL: "after MAIL",
+    Stage.RCPT: "after RCPT",
+    Stage.DATA: "after DATA",
+    Stage.DONE: "at the end",
+}
+
+
 def outcomes(
     exchange: Exchange, offer: Offer, total: int, cause: Deferred | None, hop: "Hop"
 ) -> tuple[tuple[Outcome, ...], tuple[int, ...]]:
@@ -39,7 +59,7 @@ def outcomes(
         and cause is None
         and exchange.broken is None
         and exchange.end_replies
-        and exchange.accepted
+        and exchange.is_wanted
     ):
         return (hop.outcome(exchange.end_replies[0], At.CONTENT),), ()
     found: dict[int, Outcome] = dict(offer.refused)
@@ -87,22 +107,27 @@ def _undecided(exchange: Exchange, cause: Deferred | None, hop: "Hop") -> Deferr
 class Hop:
     """The server that answers, as far as outcomes need to know it.
 
-    ``ours``: chosen and paid for by the operator (a smart host, an LMTP
-    server), so its complaint about authentication is our misconfiguration and
-    must not bounce mail.
+    ``excused``: its complaint about authentication or missing encryption must
+    not bounce mail. It was chosen by the operator (a smart host, an LMTP
+    server), so that it is our misconfiguration; or TLS with it just failed.
     """
 
-    __slots__ = ("dsn", "lmtp", "ours", "remote")
+    __slots__ = ("dsn", "excused", "lmtp", "remote")
 
-    def __init__(self, remote: Remote, *, lmtp: bool, dsn: bool, ours: bool) -> None:
-        self.remote, self.lmtp, self.dsn, self.ours = remote, lmtp, dsn, ours
+    def __init__(self, remote: Remote, *, lmtp: bool, dsn: bool, excused: bool) -> None:
+        self.remote, self.lmtp, self.dsn, self.excused = remote, lmtp, dsn, excused
+
+    @property
+    def name(self) -> str:
+        """As its troubles are told: ``mx.example [192.0.2.1]:25``."""
+        return named(self.remote)
 
     def outcome(self, said: Reply, at: At) -> Outcome:
         if said.is_positive:
             answer = said if said.enhanced else Reply(said.code, "2.0.0", said.lines)
             return Delivered(answer, self.remote, self.lmtp, self.dsn)
         answer, why = classify.explained(said, at)
-        if said.is_temporary or (why is Reason.AUTH and self.ours):
+        if said.is_temporary or (why is Reason.AUTH and self.excused):
             return Deferred(answer, why, self.remote)
         if at is At.RCPT and classify.is_too_many_recipients(said):
             return Deferred(answer, Reason.THROTTLED, self.remote)

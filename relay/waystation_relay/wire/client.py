@@ -14,6 +14,8 @@ How the commands are grouped
 
 Invariants
     Content is never begun before it may be: after 354, or by BDAT.
+    After an order to write, nothing is outstanding: what follows a reply that
+    led to it, but 421, is no answer.
     A positive reply to content that was not sent to its end is not believed.
     After a reply that makes no sense, or 421, nothing more is expected.
 """
@@ -46,9 +48,7 @@ class Order(enum.Enum):
 
     WAIT = enum.auto()
     WRITE = enum.auto()  # ``outgoing``
-    CONTENT = (
-        enum.auto()
-    )  # ``outgoing``, the content (stuffed unless ``chunked``), ``END`` unless ``chunked``
+    CONTENT = enum.auto()  # ``outgoing``, the content; unless ``chunked`` it is stuffed and ``END`` follows
     DONE = enum.auto()
 
 
@@ -97,7 +97,7 @@ class Exchange:
         self.stage = Stage.MAIL
         self.outgoing = b""
         self.accepted = 0  # recipients
-        self.content_sent = False  # set by the caller: all of the content is written
+        self.content_sent = False  # set by the caller: all of the content is on its way
         self.needs_reset = True  # afterwards, before the next MAIL
         self.mail_reply: Reply | None = None
         self.rcpt_replies: list[Reply] = []
@@ -111,9 +111,9 @@ class Exchange:
         return self.broken is not None and self.broken.code != SERVICE_CLOSING
 
     @property
-    def waiting_for_others(self) -> bool:
-        """The content is with the server and all that is missing is its verdict."""
-        return self.stage is Stage.END and self.content_sent
+    def is_wanted(self) -> bool:
+        """The server takes the content: MAIL and at least one recipient were accepted."""
+        return self.accepted > 0 and self.mail_reply is not None and self.mail_reply.is_positive
 
     def begin(self, *, reset: bool) -> Order:
         """The first write. ``reset``: the transaction before this one left something to forget."""
@@ -171,7 +171,7 @@ class Exchange:
         if not self.chunked and self._capabilities.pipelining:
             self.stage = Stage.DATA
             return Order.WAIT
-        if not self._is_wanted:
+        if not self.is_wanted:
             return self._done()
         if self.chunked:
             self.stage = Stage.END
@@ -185,7 +185,7 @@ class Exchange:
             self.data_reply = reply
             return self._done()
         self.stage = Stage.END
-        if self._is_wanted:
+        if self.is_wanted:
             self.outgoing = b""
             return Order.CONTENT
         if self._lmtp:  # RFC 2033 §4.2 asks for 503 here; how many replies a dot would get, nobody knows
@@ -203,10 +203,6 @@ class Exchange:
         # After a failed BDAT only RSET leads back to a known state (RFC 3030 §2).
         self.needs_reset = self.chunked and not all(r.is_positive for r in self.end_replies)
         return self._done()
-
-    @property
-    def _is_wanted(self) -> bool:
-        return self.accepted > 0 and self.mail_reply is not None and self.mail_reply.is_positive
 
     def _write(self, command: bytes) -> Order:
         """The next command, unless it is under way already."""
