@@ -77,6 +77,16 @@ def test_content_arrives_byte_for_byte(relay: RelayProcess, sink: Sink, content:
     assert trace_and_content(received)[1] == content
 
 
+def test_a_session_goes_on_after_streamed_messages(relay: RelayProcess, sink: Sink) -> None:
+    """Pausing a client that is faster than the disk ends with its message: the next command is answered."""
+    content = clients.mail("streamed", "0123456789abcdef\n" * 200_000)
+    with smtplib.SMTP("127.0.0.1", relay.port, timeout=10) as client:
+        for number in range(8):
+            assert client.sendmail("a@shop.test", [f"b{number}@next.test"], content) == {}
+        assert client.quit()[0] == 221
+    sink.wait(8)
+
+
 def test_one_message_to_several_recipients_of_a_route(relay: RelayProcess, sink: Sink) -> None:
     """Recipients that share a next hop share a transaction: the content crosses the wire once."""
     everybody = [f"r{n}@next.test" for n in range(20)]

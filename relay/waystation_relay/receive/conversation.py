@@ -186,6 +186,7 @@ class Conversation:
             draft, envelope, origin, lambda failure: self._committed(queue_id, size_bytes, envelope, failure)
         )
         self._draft = None
+        self._drained()  # an accepted draft tells nobody any more
         return None
 
     def reset(self) -> None:
