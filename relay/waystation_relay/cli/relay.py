@@ -6,23 +6,10 @@ from pathlib import Path
 import click
 
 from waystation_relay.app import Options, StartFailure, run
+from waystation_relay.cli.endpoint import Endpoint
 
 EXIT_CONFIG = 2
 EXIT_ENVIRONMENT = 1
-
-
-class Endpoint(click.ParamType[tuple[str, int]]):
-    """``HOST:PORT`` or ``[V6]:PORT``."""
-
-    name = "host:port"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
-        host, _, port = str(value).rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            self.fail(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8025", param, ctx)
-        return host.strip("[]"), int(port)
 
 
 @click.command()
@@ -39,7 +26,13 @@ class Endpoint(click.ParamType[tuple[str, int]]):
     help="The folder of the queue, on a volume that outlives the process.",
 )
 @click.option("--bind", default="0.0.0.0", show_default=True, help="Address the SMTP listeners bind to.")  # noqa: S104 -- a pod's own address is not known beforehand
-@click.option("--admin", type=Endpoint(), default="127.0.0.1:8025", show_default=True, help="Admin HTTP.")
+@click.option(
+    "--admin",
+    type=Endpoint("127.0.0.1:8025"),
+    default="127.0.0.1:8025",
+    show_default=True,
+    help="Where probes, metrics and `waystation queue` are answered (HTTP).",
+)
 @click.option(
     "--admin-token-file",
     type=click.Path(path_type=Path, dir_okay=False),
