@@ -62,11 +62,13 @@ def host(text: str) -> Complaint | None:
 
 
 def ip(text: str) -> Complaint | None:
+    """An address that means the same on every host: without a zone (``%eth0``)."""
     try:
-        ipaddress.ip_address(text)
+        if "%" not in text and ipaddress.ip_address(text):
+            return None
     except ValueError:
-        return Complaint("is not an IP address", "write an address such as 192.0.2.10 or 2001:db8::10")
-    return None
+        pass
+    return Complaint("is not an IP address", "write an address such as 192.0.2.10 or 2001:db8::10")
 
 
 def network(text: str) -> Complaint | None:
@@ -77,11 +79,11 @@ def network(text: str) -> Complaint | None:
             "write a network such as 192.0.2.0/24, one host as 192.0.2.7/32",
         )
     try:
-        ipaddress.ip_network(text)
+        given = ipaddress.ip_network(text)
     except ValueError:
         pass
     else:
-        return None
+        return _mapped(given)
     try:
         meant = ipaddress.ip_network(text, strict=False)
     except ValueError:
@@ -92,6 +94,14 @@ def network(text: str) -> Complaint | None:
         "has bits set behind its prefix",
         f"write {meant} for the network, or {text.split('/')[0]}/{meant.max_prefixlen} for the one host",
     )
+
+
+def _mapped(given: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Complaint | None:
+    """Clients are known by their IPv4 address even where it came in an IPv6 socket's notation."""
+    if given.version == 4 or not given.subnet_of(_MAPPED_V4):
+        return None
+    meant = f"{given.network_address.ipv4_mapped}/{given.prefixlen - _MAPPED_V4.prefixlen}"
+    return Complaint("is an IPv4 network in IPv6 notation", f"write {meant}")
 
 
 def everybody(networks: Iterable[str]) -> bool:

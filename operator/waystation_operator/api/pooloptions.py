@@ -39,7 +39,7 @@ class Queue(Group):
     RULES: ClassVar = (
         Rule(
             subject="size",
-            cel="quantity(self.size).isGreaterThan(quantity('15Mi'))",
+            cel="quantity(self.size).compareTo(quantity('16Mi')) >= 0",
             problem="is below 16Mi",
             remedy="give the queue at least 16Mi, room for a few messages and the index",
             broken=lambda x: [("size", units.quantity(x.size_bytes))] if x.size_bytes < 16 * 2**20 else [],
