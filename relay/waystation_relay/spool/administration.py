@@ -1,6 +1,6 @@
 """What people ask of the queue: find, show, hold, release, retry, delete.
 
-Searches run on a reader thread of their own, window by window. A change finds
+Searches run on a reader thread of their own (``lookups``), window by window. A change finds
 the ids first and then has the writer carry the action out on them, a few
 hundred in one transaction; there each message is checked against the query
 once more, so that what has moved on meanwhile is left alone. A change is thus
@@ -8,28 +8,26 @@ atomic for each message, not for all of them.
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from waystation_relay.aio.clock import Clock
 from waystation_relay.mail.message import Message
 from waystation_relay.spool import reader
 from waystation_relay.spool.identity import id_of
 from waystation_relay.spool.index import Index
+from waystation_relay.spool.lookups import Lookups
 from waystation_relay.spool.operations import Job
-from waystation_relay.spool.query import conditions
-from waystation_relay.spool.reader import Reader
+from waystation_relay.spool.query import conditions, statements
 from waystation_relay.spool.values import Action, Query, SpoolFailure, SpoolUnavailable
 
-Result = TypeVar("Result")
 CHANGE_STEP = 500  # messages changed in one transaction: others wait no longer than that
 
 
 class Administration:
     def __init__(
         self,
-        lookups: Reader,
+        lookups: Lookups,
         put: Callable[[Job], None],
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
@@ -44,47 +42,36 @@ class Administration:
     async def find(self, query: Query, limit: int, after: int) -> list[Message]:
         wanted = conditions(query, self._clock.now(), self._tag)
 
-        def job(db: sqlite3.Connection) -> list[Message]:
-            return reader.messages(db, reader.ids_matching(db, wanted, after, limit), self._tag)
-
-        return await self._look_up(job)
+        return await self._lookups.messages(
+            lambda db: reader.messages(db, reader.ids_matching(db, wanted, after, limit), self._tag)
+        )
 
     async def get(self, queue_id: str) -> Message | None:
         number = id_of(queue_id, self._tag)
         if number is None:
             return None
-        found = await self._look_up(lambda db: reader.messages(db, [number], self._tag))
+        found = await self._lookups.messages(lambda db: reader.messages(db, [number], self._tag))
         return found[0] if found else None
 
     async def change(self, query: Query, action: Action) -> list[int]:
         now = self._clock.now()
         wanted = conditions(query, now, self._tag)
+        todo = statements(action, now)
+        for statement in todo:
+            for value in statement.values:
+                str(value).encode()  # text that cannot be stored raises here, not in a batch of others
         changed: list[int] = []
         after = 0
-        while ids := await self._look_up(
+        while ids := await self._lookups.search(
             lambda db, after=after: reader.ids_matching(db, wanted, after, CHANGE_STEP)  # type: ignore[misc] # a bound default
         ):
 
             def apply(index: Index, ids: list[int] = ids) -> list[int]:
-                return index.apply(ids, wanted, action, now)
+                return index.apply(ids, wanted, todo)
 
             changed += await self._have_done(apply)
             after = ids[-1]
         return changed
-
-    async def _look_up(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
-        answer: asyncio.Future[Result] = self._loop.create_future()
-
-        def done(result: Result) -> None:
-            if not answer.done():
-                answer.set_result(result)
-
-        def failed(error: Exception) -> None:
-            if not answer.done():
-                answer.set_exception(error)
-
-        self._lookups.ask(job, done, failed)
-        return await answer
 
     async def _have_done(self, apply: Callable[[Index], Any]) -> Any:
         answer: asyncio.Future[Any] = self._loop.create_future()

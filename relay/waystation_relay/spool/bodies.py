@@ -63,7 +63,10 @@ def place_of(db: sqlite3.Connection, message_id: int) -> Place:
 
 
 def load(db: sqlite3.Connection, layout: Layout, message_id: int, memory_bytes: int) -> bytes | BodyFile:
-    """The body, whole up to ``memory_bytes``, else an open file. Raises Gone, Damaged, OSError, sqlite3.Error."""
+    """The body, whole up to ``memory_bytes``, else an open file.
+
+    Raises Gone, Damaged, OSError, sqlite3.Error.
+    """
     place = place_of(db, message_id)
     while True:
         try:

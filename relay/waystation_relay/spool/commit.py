@@ -19,6 +19,7 @@ from waystation_relay.spool.index import Change, Delta, Index, NewRow
 from waystation_relay.spool.operations import Entry, Job
 from waystation_relay.spool.schema import INLINE
 from waystation_relay.spool.segments import Segments, Stream
+from waystation_relay.spool.trouble import failure_of
 from waystation_relay.spool.values import SpoolStats, Tuning
 
 PAGE_BYTES = 4092  # of an overflow page
@@ -39,7 +40,7 @@ class Committer:
     ) -> tuple[list[Message], list[Any]]:
         """The messages now in the queue, and each job's result. Raises with nothing committed."""
         reach("batch.begun")
-        index = self.index
+        index, segments = self.index, self.segments
         made: list[Stream] = []
         try:
             added = self._place(entries, made)
@@ -55,9 +56,11 @@ class Committer:
             oldest = self._oldest(index.delta, entries)
             delta = index.commit()
             reach("index.committed")
-        except BaseException:
+        except Exception as error:
+            # After a failed fsync the transaction may be on disk all the same, referring to these files.
+            forget = segments.abandon if failure_of(error).permanent else segments.drop
             for stream in made:
-                self.segments.drop(stream)
+                forget(stream)
             index.rollback()
             raise
         self._account(delta, oldest)

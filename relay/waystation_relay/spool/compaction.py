@@ -1,10 +1,13 @@
 """Copying the few live records out of a mostly dead segment, so that its file can go.
 
-One ``step`` moves at most ``compact_step_bytes`` and runs on the writer
+One ``step`` moves about ``compact_step_bytes`` and runs on the writer
 thread between two batches. The copies are durable before one transaction
 points the index at them; the old segment is retired by the usual account when
 its last live record has moved. Killed anywhere, either the old places or the
 new ones hold, and the copies nobody refers to are dead bytes.
+
+Records that are damaged are named to the caller; those that the disk will not
+give now stay where they are, and so does their segment.
 """
 
 from waystation_relay.mail.message import Place
@@ -33,12 +36,14 @@ def step(committer: Committer, layout: Layout, tuning: Tuning) -> list[tuple[int
         except Damaged as error:
             damaged.append((message_id, str(error)))
             continue
+        except OSError:
+            continue
         copied.append((message_id, body))
         size_bytes += len(body)
         if size_bytes >= tuning.compact_step_bytes:
             break
     if not copied:
-        segments.sparse.discard(number)  # only damaged records: they leave by being set aside
+        segments.sparse.discard(number)  # looked at again when another of its records goes
         return damaged
     places = segments.append(copied)
     reach("compaction.copied")

@@ -1,12 +1,15 @@
-"""Setting damaged bodies aside in ``corrupt/``, so that a person can look at them and nothing is lost.
+"""Setting what is damaged aside in ``corrupt/``, so that a person can look at it and nothing is lost.
 
-For each: ``<queue id>.body``, the bytes as they are on disk, if there are
-any, and ``<queue id>.json``, what the message was. Both are durable before
-the index lets go of the original. Writer thread and recovery only.
+For a body: ``<queue id>.body``, the bytes as they are on disk, if there are
+any, and ``<queue id>.json``, what the message was. For rows of the index:
+``<queue id>.rows.json``, as they were found. All are durable before the index
+lets go of the original. Writer thread and recovery only.
 """
 
+import contextlib
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,7 +20,8 @@ from waystation_relay.spool import rows
 from waystation_relay.spool.failpoints import reach
 from waystation_relay.spool.identity import queue_id_of
 from waystation_relay.spool.layout import Layout, sync, write_all, write_durably
-from waystation_relay.spool.schema import INLINE
+from waystation_relay.spool.rows import Row, Unreadable
+from waystation_relay.spool.schema import INLINE, SET_ASIDE
 
 PIECE_BYTES = 1024 * 1024
 
@@ -31,8 +35,17 @@ class Description(msgspec.Struct, frozen=True):
     size_bytes: int
     place: Place
     body: str | None  # the file's name, when there was anything to copy
-    envelope: Envelope
-    origin: Origin
+    envelope: Envelope | None  # none: unreadable too
+    origin: Origin | None
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Rows as they were; what was bytes is base64."""
+
+    queue_id: str
+    why: str
+    message: Row
+    recipients: Sequence[Row]
 
 
 class SetAside(msgspec.Struct, frozen=True):
@@ -48,10 +61,13 @@ def set_aside(layout: Layout, db: sqlite3.Connection, message_id: int, why: str)
     ).fetchone()
     if row is None:
         return None
-    message = rows.message_of(row, (), layout.tag)
-    place = message.place
-    assert place is not None
-    target = layout.corrupt / f"{message.queue_id}.body"
+    _, arrival, size_bytes, segment, offset, crc32, blob = row
+    queue_id = queue_id_of(message_id, layout.tag)
+    place = Place(segment, offset, size_bytes, crc32)
+    described = layout.corrupt / f"{queue_id}.json"
+    if place.segment == SET_ASIDE and described.exists():
+        return SetAside(queue_id, copied=True)
+    target = layout.corrupt / f"{queue_id}.body"
     copied = True
     present = target.exists()  # from an earlier attempt that a crash cut off
     try:
@@ -62,21 +78,32 @@ def set_aside(layout: Layout, db: sqlite3.Connection, message_id: int, why: str)
     except (OSError, sqlite3.Error):
         copied = False  # unreadable, like a missing file: the place stays, should the medium come back
     reach("corrupt.copied")
+    sealed = None
+    with contextlib.suppress(Unreadable):
+        sealed = rows.unseal(blob)
     description = Description(
-        message.queue_id,
+        queue_id,
         why,
-        message.arrival,
-        message.size_bytes,
+        arrival,
+        size_bytes,
         place,
         target.name if present else None,
-        message.envelope,
-        message.origin,
+        sealed.envelope if sealed else None,
+        sealed.origin if sealed else None,
     )
-    write_durably(
-        layout.corrupt / f"{message.queue_id}.json", msgspec.json.format(msgspec.json.encode(description))
-    )
+    write_durably(described, msgspec.json.format(msgspec.json.encode(description)))
     reach("corrupt.described")
-    return SetAside(queue_id_of(message_id, layout.tag), copied)
+    return SetAside(queue_id, copied)
+
+
+def keep_rows(layout: Layout, message_id: int, why: str, message: Row, recipients: Sequence[Row]) -> str:
+    """Write down rows that do not check out, before they are mended; the queue id."""
+    found = Found(queue_id_of(message_id, layout.tag), why, message, recipients)
+    write_durably(
+        layout.corrupt / f"{found.queue_id}.rows.json", msgspec.json.format(msgspec.json.encode(found))
+    )
+    reach("corrupt.rows_kept")
+    return found.queue_id
 
 
 def _copy_inline(db: sqlite3.Connection, message_id: int, target: Path) -> bool:

@@ -73,6 +73,7 @@ class Draft:
 
     def append(self, data: bytes) -> bool:
         """Take bytes; ``False``: pause until ``on_drain`` is called."""
+        assert not self.closed, "append after accept or discard"
         self.size_bytes += len(data)
         self.chunks.append(data)
         if self.size_bytes <= self._memory_bytes:
@@ -107,7 +108,6 @@ class Draft:
                 self.on_drain()
 
     def _stream(self, size_bytes: int) -> bool:
-        assert not self.closed, "append after accept or discard"
         flow = self._flow
         if flow is None:
             flow = self._flow = Flow(self)

@@ -16,6 +16,7 @@ PAIRS = tuple(a + b for a in ALPHABET for b in ALPHABET)
 VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
 ID_LENGTH = 11
 TAG_LENGTH = 5
+END = 32**ID_LENGTH  # ids are below: the year 3111
 # Ten seconds' worth: the floor is rewritten no more often, and a crash loop runs ahead of time by no more.
 RESERVED = 10_000_000
 

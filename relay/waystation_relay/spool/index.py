@@ -6,7 +6,7 @@ caller takes it over only when ``commit`` has returned, so figures never run
 ahead of the disk.
 
 Invariants
-    A message row exists exactly as long as it has a recipient row.
+    A message row exists exactly as long as it has a recipient row (recovery compares).
     A body row exists exactly for messages with segment 0.
     The id floor lies above every id ever committed.
 """
@@ -21,7 +21,6 @@ from waystation_relay.mail.message import Place, Status
 from waystation_relay.spool import query, rows
 from waystation_relay.spool.identity import RESERVED
 from waystation_relay.spool.schema import INLINE, SET_ASIDE, open_writer
-from waystation_relay.spool.values import Action
 
 ADD_MESSAGE = "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?)"
 ADD_RECIPIENT = "INSERT INTO recipients VALUES (?,?,?,?,?,?,?,?,?)"
@@ -35,6 +34,8 @@ FINISHED = (
     "AND NOT EXISTS (SELECT 1 FROM recipients WHERE message_id = messages.id)"
 )
 MOVE = "UPDATE messages SET segment = ?, offset = ? WHERE id = ?"
+COUNT_STATUS = "SELECT status, count(*) FROM recipients WHERE message_id = ? GROUP BY status"
+RAISE_FLOOR = "UPDATE counters SET value = max(value, ?) WHERE name = 'id_floor'"
 IN_SIZES = (1, 4, 16, 64, 256)
 
 
@@ -113,9 +114,9 @@ class Index:
 
     def rollback(self) -> None:
         """After any failure; SQLite has rolled back by itself after some."""
+        self._id_floor = -1  # if the lost transaction set it, it is to be set again
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
-        self._id_floor = -1  # if the lost transaction set it, it is to be set again
 
     def add(self, messages: Sequence[NewRow]) -> None:
         if not messages:
@@ -176,10 +177,11 @@ class Index:
                 delta.held -= db.executemany(DROP_HELD, removed).rowcount
             self.sweep([change.message_id for change in changes if change.removed])
 
-    def apply(self, ids: Sequence[int], wanted: query.Conditions, action: Action, now: float) -> list[int]:
+    def apply(
+        self, ids: Sequence[int], wanted: query.Conditions, todo: Sequence[query.Statement]
+    ) -> list[int]:
         """Carry an action out on those of ``ids`` that still match; the ids changed."""
         changed = []
-        todo = query.statements(action, now)
         check = f"SELECT 1 FROM messages AS m WHERE m.id = ? AND {wanted.message}"  # noqa: S608 no value is in the text
         for number in ids:
             if self.db.execute(check, (number, *wanted.message_values)).fetchone() is None:
@@ -201,7 +203,9 @@ class Index:
     def sweep(self, ids: Sequence[int]) -> None:
         """Remove those messages that have no recipient left."""
         db, delta = self.db, self.delta
-        gone = list(self._select(FINISHED, ids))
+        # Each once: two settlements of one batch may be about the same message, and what is counted
+        # out twice would take a segment's file away from under its last live record.
+        gone = list(self._select(FINISHED, dict.fromkeys(ids)))
         if not gone:
             return
         db.executemany("DELETE FROM messages WHERE id = ?", [(number,) for number, _, _ in gone])
@@ -224,8 +228,14 @@ class Index:
             self.db.execute(MOVE, (place.segment, place.offset, number))
 
     def condemn(self, number: int, why: str, *, copied: bool) -> None:
-        """All recipients are held; the body, if it was copied to ``corrupt/``, is let go."""
+        """All recipients are held; the body, if it was copied to ``corrupt/``, is let go.
+
+        No-op for a message that was settled or deleted meanwhile.
+        """
         db = self.db
+        found = db.execute("SELECT segment, size_bytes FROM messages WHERE id = ?", (number,)).fetchone()
+        if found is None:
+            return
         count = db.execute(
             "UPDATE recipients SET status = 1 WHERE message_id = ? AND status = 0", (number,)
         ).rowcount
@@ -233,18 +243,28 @@ class Index:
         self.delta.held += count
         db.execute("UPDATE recipients SET reason = 'storage', hold = ? WHERE message_id = ?", (why, number))
         if copied:
-            segment, size_bytes = db.execute(
-                "SELECT segment, size_bytes FROM messages WHERE id = ?", (number,)
-            ).fetchone()
+            segment, size_bytes = found
             db.execute(MOVE, (SET_ASIDE, 0, number))
             db.execute("DELETE FROM bodies WHERE message_id = ?", (number,))
             if segment > 0:
                 self.delta.freed.append((segment, size_bytes))
 
+    def replace(self, number: int, sealed: bytes, recipients: Sequence[rows.Row]) -> None:
+        """A message's envelope and recipients, mended."""
+        db, delta = self.db, self.delta
+        for status, count in db.execute(COUNT_STATUS, (number,)).fetchall():
+            delta.waiting -= count if status == Status.WAITING else 0
+            delta.held -= count if status == Status.HELD else 0
+        db.execute("UPDATE messages SET sealed = ? WHERE id = ?", (sealed, number))
+        db.execute("DELETE FROM recipients WHERE message_id = ?", (number,))
+        db.executemany(ADD_RECIPIENT, recipients)
+        delta.waiting += sum(row[2] == Status.WAITING for row in recipients)
+        delta.held += sum(row[2] == Status.HELD for row in recipients)
+
     def reserve(self, last_id: int) -> None:
         """Keep the floor above the ids in use; inside a transaction."""
         if last_id >= self._id_floor:
-            self.set_counter("id_floor", last_id + RESERVED)
+            self.db.execute(RAISE_FLOOR, (last_id + RESERVED,))
             self._id_floor = last_id + RESERVED
 
     def counter(self, name: str) -> int:

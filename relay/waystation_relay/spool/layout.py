@@ -1,21 +1,26 @@
 """The spool's directory: what lies where, whose it is, which format it has.
 
-    format      one JSON line: format number and instance tag; written first, never changed
+    format      one JSON line: format number and instance tag; written first, never changed (an upgrade of
+                the format would change it before anything else)
     lock        flock'ed by the owner for as long as it lives; holds its pid for error messages
     index       SQLite, with index-wal and index-shm
     segments/   bodies too large for the index, ``<16 hex digits>``
     corrupt/    what could not be read, each with a JSON file that says what it was
 
 The lock is the kernel's: it ends with the process, however that ends, and a
-lock file left behind means nothing. ``claim`` reads ``format`` before it
-touches anything, so a spool of a newer format is left exactly as it was.
+lock file left behind means nothing. ``claim`` reads ``format``, and the
+format number that the index carries in its header, before it touches
+anything: a spool of a newer format is left exactly as it was. SQLite is not
+asked, since opening a database may already write beside it.
 
 Errors
     Locked, NewerFormat, Unusable (with the directory and a remedy).
 """
 
+import contextlib
 import fcntl
 import os
+import struct
 from pathlib import Path
 
 import msgspec
@@ -26,6 +31,10 @@ from waystation_relay.spool.values import Locked, NewerFormat, Unusable
 
 FORMAT = 1
 NAME = "waystation-spool"
+# https://www.sqlite.org/fileformat2.html §1.3: magic, and the user version at offset 60
+SQLITE_HEADER = struct.Struct(">16s44xI4xI")
+SQLITE_MAGIC = b"SQLite format 3\0"
+APPLICATION_ID = 0x57415953  # "WAYS", so that file(1) and people can tell
 
 
 class FormatFile(msgspec.Struct, frozen=True):
@@ -63,20 +72,21 @@ class Layout:
         """Check the format, take the lock, make what is missing."""
         try:
             self._check_format()
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self.directory)
             self._take_lock()
-        except OSError as error:
-            raise Unusable(str(self.directory), f"{error.strerror}: {error.filename}") from error
+        except (OSError, SyncFailed) as error:
+            raise Unusable(str(self.directory), said(error)) from error
         try:
             found = self._check_format()  # again: it may have been made between the look and the lock
             for folder in (self.segments, self.corrupt):
-                folder.mkdir(mode=0o700, exist_ok=True)
+                make_directory(folder)
             reach("create.folders")
             self.tag = found.instance if found else self._make_format()
+            sync_directory(self.directory)
             reach("create.format")
-        except OSError as error:
+        except (OSError, SyncFailed) as error:
             self.release()
-            raise Unusable(str(self.directory), f"{error.strerror}: {error.filename}") from error
+            raise Unusable(str(self.directory), said(error)) from error
         except BaseException:
             self.release()
             raise
@@ -87,19 +97,37 @@ class Layout:
             self._lock_fd = -1
 
     def _check_format(self) -> FormatFile | None:
+        found = self._read_format()
+        newest = max(found.format if found else 0, self._index_format())
+        if newest > FORMAT:
+            raise NewerFormat(str(self.directory), newest, FORMAT)
+        return found
+
+    def _read_format(self) -> FormatFile | None:
         try:
             raw = self.format.read_bytes()
         except FileNotFoundError:
             return None
+        foreign = Unusable(str(self.directory), f"{self.format} is not a spool's format file")
         try:
             found = msgspec.json.decode(raw, type=FormatFile)
         except msgspec.DecodeError as error:
-            raise Unusable(str(self.directory), f"{self.format} is not a spool's format file") from error
-        if found.name != NAME or not is_tag(found.instance):
-            raise Unusable(str(self.directory), f"{self.format} is not a spool's format file")
-        if found.format > FORMAT:
-            raise NewerFormat(str(self.directory), found.format, FORMAT)
+            raise foreign from error
+        if found.name != NAME or found.format < 1 or not is_tag(found.instance):
+            raise foreign
         return found
+
+    def _index_format(self) -> int:
+        """The format number in the index's header; 0 when there is no index, or none of ours."""
+        try:
+            with self.index.open("rb") as file:
+                raw = file.read(SQLITE_HEADER.size)
+        except FileNotFoundError:
+            return 0
+        if len(raw) < SQLITE_HEADER.size:
+            return 0
+        magic, version, application = SQLITE_HEADER.unpack(raw)
+        return version if magic == SQLITE_MAGIC and application == APPLICATION_ID else 0
 
     def _make_format(self) -> str:
         tag = new_tag()
@@ -115,8 +143,25 @@ class Layout:
             os.close(fd)
             raise Locked(str(self.directory), int(pid) if pid.isdigit() else None) from None
         self._lock_fd = fd
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, it only names nobody
+            pid = f"{os.getpid()}\n".encode()
+            os.pwrite(fd, pid, 0)
+            os.ftruncate(fd, len(pid))
+
+
+def said(error: OSError | SyncFailed) -> str:
+    """An error in words a person can act on: what, and which file."""
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror or error)
+    return str(error)
+
+
+def make_directory(path: Path) -> None:
+    """The directory exists, its name durable, and that of each parent made for it."""
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync_directory(folder.parent)
 
 
 def write_durably(path: Path, content: bytes) -> None:

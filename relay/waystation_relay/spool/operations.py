@@ -117,27 +117,54 @@ class Condemn:
         self.done = done
 
 
+class Mend:
+    """Rows of a message do not check out: write them down, put the message right. ``done()`` follows."""
+
+    __slots__ = ("done", "message_id", "why")
+
+    def __init__(self, message_id: int, why: str, done: Callable[[], None]) -> None:
+        self.message_id = message_id
+        self.why = why
+        self.done = done
+
+
+class Break:
+    """A reader found the index itself damaged."""
+
+    __slots__ = ("failure",)
+
+    def __init__(self, failure: SpoolFailure) -> None:
+        self.failure = failure
+
+
+class Wake:
+    """Nothing to do but to look around: the limits are new."""
+
+    __slots__ = ()
+
+
 class Stop:
     """Commit what came before, then end."""
 
     __slots__ = ()
 
 
-Operation = Accept | Settle | Write | Drop | Job | Condemn | Stop
+Operation = Accept | Settle | Write | Drop | Job | Condemn | Mend | Break | Wake | Stop
 
 
 class Report:
     """What the loop's thread is told after a batch, in the order it acts on it."""
 
-    __slots__ = ("calls", "messages", "written")
+    __slots__ = ("broken", "calls", "messages", "written")
 
     def __init__(self) -> None:
+        self.broken: SpoolFailure | None = None
         self.written: list[tuple[Draft, int]] = []
         self.messages: list[Message] = []
         self.calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
 
     def __bool__(self) -> bool:
-        return bool(self.calls or self.messages or self.written)
+        return bool(self.calls or self.messages or self.written or self.broken)
 
 
 def change_of(settlement: Settlement) -> Change:

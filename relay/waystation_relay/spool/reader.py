@@ -13,9 +13,10 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from waystation_relay.mail.message import Message, Progress
+from waystation_relay.mail.message import Message
 from waystation_relay.spool import rows
 from waystation_relay.spool.query import WINDOW, WINDOW_END, Conditions, matching_ids
 from waystation_relay.spool.values import Cursor
@@ -28,9 +29,15 @@ DUE = (
 )
 NEXT_DUE = "SELECT min(due) FROM recipients WHERE status = 0 AND due > ?"
 MESSAGE = f"SELECT {rows.MESSAGE_COLUMNS} FROM messages WHERE id = ?"  # noqa: S608 a constant
-PENDING = (
-    "SELECT number, status, due, reason, hold, details FROM recipients WHERE message_id = ? ORDER BY number"
-)
+PENDING = f"SELECT {rows.PROGRESS_COLUMNS} FROM recipients WHERE message_id = ? ORDER BY number"  # noqa: S608 a constant
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Messages, and those whose rows do not check out: (id, why)."""
+
+    messages: list[Message]
+    unreadable: list[tuple[int, str]]
 
 
 class Reader:
@@ -78,13 +85,11 @@ class Reader:
             return
 
 
-def due(
-    db: sqlite3.Connection, after: Cursor, now: float, limit: int, tag: str
-) -> tuple[list[Message], Cursor]:
+def due(db: sqlite3.Connection, after: Cursor, now: float, limit: int, tag: str) -> tuple[Found, Cursor]:
     """Messages with a waiting recipient due by ``now``, in order of (due, id) behind the cursor."""
     found = db.execute(DUE, (now, after.due, after.id, limit)).fetchall()
     if not found:
-        return [], after
+        return Found([], []), after
     ids = dict.fromkeys(message_id for _, message_id in found)
     return messages(db, list(ids), tag), Cursor(*found[-1])
 
@@ -94,22 +99,24 @@ def next_due(db: sqlite3.Connection, after: float) -> float | None:
     return value
 
 
-def messages(db: sqlite3.Connection, ids: Sequence[int], tag: str) -> list[Message]:
+def messages(db: sqlite3.Connection, ids: Sequence[int], tag: str) -> Found:
     """Those of ``ids`` that are still in the queue, in the order given, with all their pending recipients."""
-    found = []
+    found = Found([], [])
     db.execute("BEGIN")  # one view of the queue for a message and its recipients
     try:
         for number in ids:
             row = db.execute(MESSAGE, (number,)).fetchone()
-            if row is not None:
-                found.append(rows.message_of(row, pending(db, number), tag))
+            if row is None:
+                continue
+            try:
+                message = rows.message_of(row, db.execute(PENDING, (number,)).fetchall(), tag)
+            except rows.Unreadable as error:
+                found.unreadable.append((number, str(error)))
+            else:
+                found.messages.append(message)
     finally:
         db.execute("COMMIT")
     return found
-
-
-def pending(db: sqlite3.Connection, number: int) -> tuple[Progress, ...]:
-    return tuple([rows.progress_of(*row) for row in db.execute(PENDING, (number,)).fetchall()])
 
 
 def ids_matching(db: sqlite3.Connection, wanted: Conditions, after: int, limit: int) -> list[int]:

@@ -4,8 +4,15 @@ What queries ask for are columns (``schema``); the rest of an envelope and of a
 recipient's progress is one msgpack blob each, written by msgspec in array
 form, so a field may be added at the end with a default. A recipient never
 attempted has no blob at all.
+
+Each blob starts with its CRC-32: SQLite does not notice a flipped bit within
+a value, and mail must not go to an address that nobody gave.
+
+Errors
+    Unreadable: the row is not what was written.
 """
 
+import zlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -20,7 +27,12 @@ from waystation_relay.spool.identity import queue_id_of
 Row = tuple[object, ...]
 
 MESSAGE_COLUMNS = "id, arrival, size_bytes, segment, offset, crc32, sealed"
-RECIPIENT_COLUMNS = "message_id, number, status, due, reason, hold, details"
+PROGRESS_COLUMNS = "number, status, due, reason, hold, details, address"
+CRC_BYTES = 4
+
+
+class Unreadable(Exception):  # noqa: N818 the word for what happened
+    """A row of the index that does not check out; the text says which part of it."""
 
 
 class Sealed(msgspec.Struct, frozen=True, array_like=True):
@@ -38,31 +50,53 @@ class Details(msgspec.Struct, frozen=True, gc=False, array_like=True):
     last_reply: Reply | None
     last_remote: Remote | None
     last_attempt: float
+    quarantined: bool = False
 
 
-encode = msgspec.msgpack.Encoder().encode
+NEVER_ATTEMPTED = Details(0, False, None, None, 0.0)
+
+_encode = msgspec.msgpack.Encoder().encode
 _sealed = msgspec.msgpack.Decoder(Sealed).decode
 _details = msgspec.msgpack.Decoder(Details).decode
 
 
 def seal(envelope: Envelope, origin: Origin) -> bytes:
-    return encode(Sealed(envelope, origin))
+    return _with_crc(_encode(Sealed(envelope, origin)))
 
 
-def unseal(blob: bytes) -> Sealed:
-    return _sealed(blob)
+def unseal(blob: object) -> Sealed:
+    if not isinstance(blob, bytes):
+        raise Unreadable("envelope: not as it was written")
+    try:
+        return _sealed(_checked(blob))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Unreadable(f"envelope: {error}") from error
 
 
 def details_of(progress: Progress) -> bytes:
-    return encode(
-        Details(
-            progress.attempts,
-            progress.warned,
-            progress.last_reply,
-            progress.last_remote,
-            progress.last_attempt,
+    return _with_crc(
+        _encode(
+            Details(
+                progress.attempts,
+                progress.warned,
+                progress.last_reply,
+                progress.last_remote,
+                progress.last_attempt,
+                progress.quarantined,
+            )
         )
     )
+
+
+def _with_crc(blob: bytes) -> bytes:
+    return zlib.crc32(blob).to_bytes(CRC_BYTES, "big") + blob
+
+
+def _checked(blob: bytes) -> bytes:
+    content = blob[CRC_BYTES:]
+    if zlib.crc32(content).to_bytes(CRC_BYTES, "big") != blob[:CRC_BYTES]:
+        raise ValueError("checksum mismatch")
+    return content
 
 
 def recipient_rows(
@@ -74,50 +108,76 @@ def recipient_rows(
         yield (message_id, number, int(status), due, address.lower(), domain_of(address), "", hold, None)
 
 
-def progress_of(
-    number: int, status: int, due: float, reason: str, hold: str, details: bytes | None
-) -> Progress:
-    if details is None:
-        return Progress(
-            number=number,
-            status=Status(status),
-            due=due,
-            last_reason=Reason(reason) if reason else None,
-            hold_reason=hold,
-        )
-    more = _details(details)
-    return Progress(
-        number=number,
-        status=Status(status),
-        due=due,
-        attempts=more.attempts,
-        warned=more.warned,
-        last_reply=more.last_reply,
-        last_reason=Reason(reason) if reason else None,
-        last_remote=more.last_remote,
-        last_attempt=more.last_attempt,
-        hold_reason=hold,
+def progress_of(row: Sequence[object], envelope: Envelope) -> Progress:
+    """``row`` has the columns ``PROGRESS_COLUMNS``; number and address vouch for each other."""
+    match row:
+        case (
+            int(number),
+            int(status),
+            float(due),
+            str(reason),
+            str(hold),
+            bytes() | None as details,
+            str(address),
+        ):
+            if not is_recipient(envelope, number, address):
+                raise Unreadable(f"recipient {number} is not {address}")
+            try:
+                more = NEVER_ATTEMPTED if details is None else _details(_checked(details))
+                return Progress(
+                    number,
+                    Status(status),
+                    due,
+                    more.attempts,
+                    more.warned,
+                    more.last_reply,
+                    Reason(reason) if reason else None,
+                    more.last_remote,
+                    more.last_attempt,
+                    hold,
+                    more.quarantined,
+                )
+            except (msgspec.MsgspecError, ValueError) as error:
+                raise Unreadable(f"progress of recipient {number}: {error}") from error
+        case _:
+            raise Unreadable("progress of a recipient: not as it was written")
+
+
+def is_recipient(envelope: Envelope, number: object, address: object) -> bool:
+    """Whether the envelope has this address at this place."""
+    recipients = envelope.recipients
+    return (
+        isinstance(number, int)
+        and 0 <= number < len(recipients)
+        and recipients[number].address.lower() == address
     )
 
 
-def message_of(row: Sequence[object], pending: tuple[Progress, ...], tag: str) -> Message:
-    """A message as the index knows it: without content."""
-    number, arrival, size_bytes, segment, offset, crc32, blob = row
-    assert isinstance(number, int)
-    assert isinstance(arrival, float)
-    assert isinstance(size_bytes, int)
-    assert isinstance(segment, int)
-    assert isinstance(offset, int)
-    assert isinstance(crc32, int)
-    assert isinstance(blob, bytes)
-    sealed = _sealed(blob)
-    return Message(
-        id=number,
-        queue_id=queue_id_of(number, tag),
-        envelope=sealed.envelope,
-        origin=sealed.origin,
-        arrival=arrival,
-        size_bytes=size_bytes,
-        pending=pending,
-        place=Place(segment, offset, size_bytes, crc32),
-    )
+def message_of(row: Sequence[object], progress: Iterable[Sequence[object]], tag: str) -> Message:
+    """A message as the index knows it, without content.
+
+    ``row`` has the columns ``MESSAGE_COLUMNS``, each of ``progress`` has ``PROGRESS_COLUMNS``.
+    """
+    match row:
+        case (
+            int(number),
+            float(arrival),
+            int(size_bytes),
+            int(segment),
+            int(offset),
+            int(crc32),
+            bytes(blob),
+        ):
+            sealed = unseal(blob)
+            return Message(
+                number,
+                queue_id_of(number, tag),
+                sealed.envelope,
+                sealed.origin,
+                arrival,
+                size_bytes,
+                tuple([progress_of(one, sealed.envelope) for one in progress]),
+                Place(segment, offset, size_bytes, crc32),
+            )
+        case _:
+            raise Unreadable("message: not as it was written")

@@ -3,9 +3,9 @@
 The damaged files are moved to ``corrupt/`` and read there (SQLite merges the
 WAL into the file while reading). Ids are gathered from every tree that names
 them, each read forwards and backwards up to the damage, so that one bad page
-costs the rows on it and no others. A message whose row is readable comes
-back; recipients whose progress is lost come back held, from the envelope.
-Where only a body or recipients are left, they are written to ``corrupt/``.
+costs the rows on it and no others. A message whose envelope can be had comes
+back, mended (``mend``); where only a body or recipients are left, they are
+written to ``corrupt/``.
 
 A *mark* in ``corrupt/`` says that this is under way. Empty, it only keeps
 recovery from removing segments nobody refers to; else it holds the name the
@@ -25,16 +25,16 @@ from pathlib import Path
 import msgspec
 
 from waystation_relay.mail.message import Status
-from waystation_relay.spool import rows
 from waystation_relay.spool.failpoints import reach
-from waystation_relay.spool.identity import RESERVED, queue_id_of
+from waystation_relay.spool.identity import END, RESERVED, queue_id_of
 from waystation_relay.spool.index import ADD_BODY, ADD_MESSAGE, ADD_RECIPIENT
 from waystation_relay.spool.layout import Layout, sync_directory, write_durably
-from waystation_relay.spool.schema import INLINE, SET_ASIDE, open_writer
+from waystation_relay.spool.mend import mended
+from waystation_relay.spool.rows import Row, Unreadable
+from waystation_relay.spool.schema import INLINE, SET_ASIDE, open_writer, text
 
 Event = Callable[[str, dict[str, object]], None]
 
-PROGRESS_LOST = "corrupt: progress lost"
 BODY_LOST = "corrupt: body lost"
 IDS = (
     "SELECT id FROM messages ORDER BY id ASC",
@@ -45,7 +45,7 @@ IDS = (
     "SELECT message_id FROM bodies ORDER BY message_id ASC",
     "SELECT message_id FROM bodies ORDER BY message_id DESC",
 )
-UNREADABLE = (sqlite3.DatabaseError, msgspec.MsgspecError, TypeError, ValueError, AssertionError)
+FLOOR = "SELECT value FROM counters WHERE name = 'id_floor'"
 
 
 class Mark:
@@ -64,6 +64,21 @@ class Mark:
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+def wal_of(layout: Layout) -> Path:
+    return _beside(layout.index, "-wal")
+
+
+def keep_wal(layout: Layout) -> None:
+    """The index is gone, its WAL is not: SQLite would delete it."""
+    number = 1
+    while (kept := layout.corrupt / f"index-missing-{number}-wal").exists():
+        number += 1
+    with contextlib.suppress(FileNotFoundError):
+        wal_of(layout).rename(kept)
+        sync_directory(layout.corrupt)
+        sync_directory(layout.directory)
 
 
 def begin(layout: Layout) -> None:
@@ -106,6 +121,7 @@ def _build(layout: Layout, aside: Path, event: Event) -> tuple[int, int]:
     db = open_writer(new)
     saved = lost = last = 0
     with contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as old:
+        old.text_factory = text
         try:
             db.execute("PRAGMA temp_store=FILE")
             db.execute("CREATE TEMP TABLE found (id INTEGER PRIMARY KEY)")
@@ -119,7 +135,8 @@ def _build(layout: Layout, aside: Path, event: Event) -> tuple[int, int]:
                 else:
                     lost += 1
                     _describe(layout, old, number, event)
-            db.execute("UPDATE counters SET value = ? WHERE name = 'id_floor'", (last + RESERVED,))
+            floor = max([last + RESERVED, *(value for (value,) in _readable(old, FLOOR))])
+            db.execute("UPDATE counters SET value = ? WHERE name = 'id_floor'", (floor,))
             db.execute("COMMIT")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
@@ -132,18 +149,18 @@ def _build(layout: Layout, aside: Path, event: Event) -> tuple[int, int]:
 
 
 def _readable(old: sqlite3.Connection, sql: str) -> Iterator[tuple[int]]:
-    """Ids up to the damage."""
+    """Numbers up to the damage."""
     with contextlib.suppress(sqlite3.DatabaseError):
         for (number,) in old.execute(sql):
-            if isinstance(number, int):
+            if isinstance(number, int) and 0 < number < END:
                 yield (number,)
 
 
-def _rows(old: sqlite3.Connection, sql: str, number: int) -> list[tuple[object, ...]] | None:
+def _rows(old: sqlite3.Connection, sql: str, number: int) -> list[Row]:
     try:
         return old.execute(sql, (number,)).fetchall()
     except sqlite3.DatabaseError:
-        return None
+        return []
 
 
 def _copy(old: sqlite3.Connection, db: sqlite3.Connection, number: int) -> bool:
@@ -151,49 +168,42 @@ def _copy(old: sqlite3.Connection, db: sqlite3.Connection, number: int) -> bool:
     found = _rows(old, "SELECT * FROM messages WHERE id = ?", number)
     if not found:
         return False
-    message = list(found[0])
-    recipients = _rows(old, "SELECT * FROM recipients WHERE message_id = ?", number)
+    recipients = _rows(old, "SELECT * FROM recipients WHERE message_id = ? ORDER BY number", number)
     bodies = _rows(old, "SELECT * FROM bodies WHERE message_id = ?", number)
     try:
-        return _insert(db, message, recipients, bodies)
-    except UNREADABLE:
+        _insert(db, found[0], recipients, bodies)
+    except (sqlite3.DatabaseError, Unreadable):
         for table, column in (("messages", "id"), ("recipients", "message_id"), ("bodies", "message_id")):
             db.execute(f"DELETE FROM {table} WHERE {column} = ?", (number,))  # noqa: S608 constants
         return False
+    return True
 
 
-def _insert(
-    db: sqlite3.Connection,
-    message: list[object],
-    recipients: list[tuple[object, ...]] | None,
-    bodies: list[tuple[object, ...]] | None,
-) -> bool:
-    number, arrival, _, _, _, segment, _, _, blob = message
-    assert isinstance(number, int)
-    assert isinstance(arrival, float)
-    assert isinstance(blob, bytes)
-    envelope = rows.unseal(blob).envelope
-    for row in recipients or ():
-        rows.progress_of(*(row[n] for n in (1, 2, 3, 6, 7, 8)))  # type: ignore[arg-type] # it raises when not
-    if not recipients:
-        recipients = list(rows.recipient_rows(number, envelope, Status.HELD, arrival, PROGRESS_LOST))
-    if segment == INLINE and not bodies:
-        message[5] = SET_ASIDE
+def _insert(db: sqlite3.Connection, message: Row, recipients: list[Row], bodies: list[Row]) -> None:
+    match message:
+        case (int(number), float(), int(), str(sender), str(), int(segment), int(), int(), blob) if (
+            0 < number < END
+        ):
+            sealed, recipients = mended(number, sender, blob, recipients)
+            segment = SET_ASIDE if segment == INLINE and not bodies else segment
+        case _:
+            raise Unreadable("message: not as it was written")
+    if segment == SET_ASIDE:
         recipients = [
-            (*row[:2], int(Status.HELD), *row[3:6], "storage", BODY_LOST, row[8]) for row in recipients
+            (*row[:2], int(Status.HELD), *row[3:6], "storage", row[7] or BODY_LOST, row[8])
+            for row in recipients
         ]
-    db.execute(ADD_MESSAGE, message)
+    db.execute(ADD_MESSAGE, (*message[:5], segment, *message[6:8], sealed))
     db.executemany(ADD_RECIPIENT, recipients)
     if segment == INLINE:
-        db.executemany(ADD_BODY, bodies or ())
-    return True
+        db.executemany(ADD_BODY, bodies)
 
 
 def _describe(layout: Layout, old: sqlite3.Connection, number: int, event: Event) -> None:
     """The envelope is lost: what else there is goes to ``corrupt/`` for a person."""
     queue_id = queue_id_of(number, layout.tag)
-    recipients = _rows(old, "SELECT address FROM recipients WHERE message_id = ?", number) or []
-    bodies = _rows(old, "SELECT content FROM bodies WHERE message_id = ?", number) or []
+    recipients = _rows(old, "SELECT address FROM recipients WHERE message_id = ?", number)
+    bodies = _rows(old, "SELECT content FROM bodies WHERE message_id = ?", number)
     for (content,) in bodies:
         if isinstance(content, bytes):
             write_durably(layout.corrupt / f"{queue_id}.body", content)

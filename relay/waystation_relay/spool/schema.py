@@ -14,9 +14,8 @@ number; -1 it was damaged and lies in ``corrupt/``.
 import sqlite3
 from pathlib import Path
 
-from waystation_relay.spool.layout import FORMAT
+from waystation_relay.spool.layout import APPLICATION_ID, FORMAT
 
-APPLICATION_ID = 0x57415953  # "WAYS", so that file(1) and people can tell
 INLINE = 0
 SET_ASIDE = -1
 
@@ -69,9 +68,11 @@ READER = ("query_only=ON", "cache_size=-4096", "temp_store=MEMORY")
 def open_writer(path: Path) -> sqlite3.Connection:
     """The one connection that writes; tables are made when missing, in one transaction."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    db.text_factory = text
     try:
         for pragma in WRITER:
             db.execute(f"PRAGMA {pragma}")
+        _check_mode(db)
         if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             db.execute("BEGIN IMMEDIATE")
             for statement in TABLES:
@@ -85,8 +86,20 @@ def open_writer(path: Path) -> sqlite3.Connection:
     return db
 
 
+def _check_mode(db: sqlite3.Connection) -> None:
+    """SQLite says nothing when it cannot have the mode it was asked for."""
+    if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        raise sqlite3.OperationalError("this file system cannot hold a database in WAL mode")
+
+
 def open_reader(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    db.text_factory = text
     for pragma in READER:
         db.execute(f"PRAGMA {pragma}")
     return db
+
+
+def text(raw: bytes) -> str:
+    """A column's text. What is not UTF-8 is damage: it is to show in the value, not to end the query."""
+    return raw.decode("utf-8", "replace")

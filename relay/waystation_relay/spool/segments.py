@@ -11,6 +11,9 @@ made by renaming it, and its blocks are overwritten in place. That costs a
 third of growing a new file, because neither blocks nor size change and fdatasync need
 not wait for the journal.
 
+Only a shared segment of this run is ever recycled: a file of an earlier run may
+be a private one, and whoever reads a large body keeps its file open.
+
 Owned by the writer thread. ``forget`` and ``adopt`` keep account of live
 bytes and are called only with what has been committed.
 
@@ -144,11 +147,16 @@ class Segments:
         self.disk_bytes += segment.size_bytes
         return Place(segment.number, HEADER.size, stream.length, stream.crc32)
 
+    def abandon(self, stream: Stream) -> None:
+        """A stream that may have been accepted after all: its file stays, for recovery to judge."""
+        if stream.fd >= 0:
+            with contextlib.suppress(OSError):  # of an earlier write; nobody counts on it
+                os.close(stream.fd)
+            stream.fd = -1
+
     def drop(self, stream: Stream) -> None:
         """A stream that will not be accepted: its file goes."""
-        if stream.fd >= 0:
-            os.close(stream.fd)
-            stream.fd = -1
+        self.abandon(stream)
         if self.known.pop(stream.segment.number, None) is not None:
             self.disk_bytes -= stream.segment.size_bytes
         with contextlib.suppress(OSError):  # recovery removes what nothing refers to
@@ -176,9 +184,8 @@ class Segments:
                 self._judge(segment)
 
     def recover(self, number: int, size_bytes: int, live_records: int, live_bytes: int) -> None:
-        """A file of an earlier run; never appended to."""
-        segment = Segment(number, self._layout.segment(number), private=False)
-        segment.sealed = True
+        """A file of an earlier run; never appended to, never recycled."""
+        segment = Segment(number, self._layout.segment(number), private=True)
         segment.size_bytes, segment.live_records, segment.live_bytes = size_bytes, live_records, live_bytes
         self.known[number] = segment
         self.disk_bytes += size_bytes
@@ -236,7 +243,8 @@ class Segments:
             self._judge(current)
         segment = self._new(private=False)
         if self._spares:
-            self._spares.pop().rename(segment.path)
+            self._spares[-1].rename(segment.path)
+            self._spares.pop()
             reach("segment.recycled")
         self._fd = os.open(segment.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._entries_changed = True

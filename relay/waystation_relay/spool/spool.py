@@ -18,23 +18,25 @@ Known limits
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from waystation_relay.aio.clock import Clock
 from waystation_relay.mail.envelope import Envelope, Origin
 from waystation_relay.mail.message import Message
-from waystation_relay.spool import reader
 from waystation_relay.spool.administration import Administration
-from waystation_relay.spool.bodies import BodyFile, Damaged, Gone, load
+from waystation_relay.spool.bodies import BodyFile
 from waystation_relay.spool.draft import Draft, Flow
 from waystation_relay.spool.identity import Identities, queue_id_of
 from waystation_relay.spool.index import Index
 from waystation_relay.spool.layout import Layout
+from waystation_relay.spool.lookups import CLOSED, Lookups
 from waystation_relay.spool.operations import (
     Accept,
-    Condemn,
     Done,
     Drop,
     Entry,
@@ -42,19 +44,16 @@ from waystation_relay.spool.operations import (
     Report,
     Settle,
     Stop,
+    Wake,
     Write,
     change_of,
 )
-from waystation_relay.spool.reader import Reader
 from waystation_relay.spool.recovery import Recovered, recover
-from waystation_relay.spool.schema import open_reader
 from waystation_relay.spool.values import (
     Action,
     Cursor,
-    FailureKind,
     Query,
     ReadFailure,
-    ReadFailureKind,
     Refusal,
     Settlement,
     SpoolFailure,
@@ -64,7 +63,6 @@ from waystation_relay.spool.values import (
 )
 from waystation_relay.spool.writer import EventSink, Writer
 
-CLOSED = SpoolFailure(FailureKind.CLOSED, "the spool is closed")
 DEFAULT = Tuning()
 
 
@@ -93,17 +91,15 @@ class Spool:
         self._committer = recovered.committer
         self._identities = Identities(layout.tag, recovered.id_floor)
         self._closed = False
-        self._told_broken = False
 
         def event(name: str, fields: dict[str, object]) -> None:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
                 loop.call_soon_threadsafe(report, name, fields)
 
         self._writer = Writer(recovered.committer, layout, tuning, limits, clock, loop, self._deliver, event)
         self._put = self._writer.put
-        self._dispatch_reader = Reader("spool-reader", open_reader(layout.index), loop)
-        self._admin_reader = Reader("spool-admin-reader", open_reader(layout.index), loop)
-        self._administration = Administration(self._admin_reader, self._job, clock, loop, layout.tag)
+        self._lookups = Lookups(layout, self._put, loop, tuning.memory_bytes)
+        self._administration = Administration(self._lookups, self._job, clock, loop, layout.tag)
 
     @classmethod
     def open(
@@ -132,14 +128,14 @@ class Spool:
 
     def start(self) -> None:
         self._writer.start()
-        self._dispatch_reader.start()
-        self._admin_reader.start()
+        self._lookups.start()
 
     async def close(self) -> None:
         """Commit what waits, stop the threads, give up the lock. Callbacks run before this returns."""
         if self._closed:
             return
         self._closed = True
+        self._lookups.close()
         self._put(Stop())
         await self._loop.run_in_executor(None, self._finish)
         await asyncio.sleep(0)  # what the threads posted last runs before we are gone
@@ -152,7 +148,8 @@ class Spool:
 
     def set_limits(self, limits: SpoolLimits) -> None:
         self._writer.limits = limits
-        self._writer.judge()
+        self._writer.judge()  # for whoever asks next;
+        self._put(Wake())  # and once more in the writer's own time, lest it judged just now by the old ones
 
     def draft(self) -> Draft:
         """A new message, named now so that its Received field can say so."""
@@ -207,7 +204,7 @@ class Spool:
             self._put(Settle(change_of(change), entries, done))
 
     def can_settle(self) -> bool:
-        """``False`` while settlements wait for a failing disk: an attempt now may be repeated after a crash."""
+        """``False`` while settlements wait for a failing disk: an attempt now might be made twice."""
         return not self._writer.unsettled and self._writer.broken is None
 
     @property
@@ -224,22 +221,13 @@ class Spool:
 
         Each comes with all its pending recipients, due or not, and without
         content. A message whose recipients are due at different times comes
-        once for each time.
+        once for each time. An empty list with a cursor that moved is not the end.
         """
-        tag = self._identities.tag
-        self._dispatch_reader.ask(
-            lambda db: reader.due(db, after, now, limit, tag),
-            lambda found: done(*found),
-            lambda error: self._lookup_failed(error, lambda: done([], after)),
-        )
+        self._lookups.due(after, now, limit, done)
 
     def next_due(self, after: float, done: Callable[[float | None], None]) -> None:
         """The earliest due time later than ``after``."""
-        self._dispatch_reader.ask(
-            lambda db: reader.next_due(db, after),
-            done,
-            lambda error: self._lookup_failed(error, lambda: done(None)),
-        )
+        self._lookups.next_due(after, done)
 
     def read(self, message: Message, done: Callable[[bytes | BodyFile | ReadFailure], None]) -> None:
         """The body: at once when it is warm, else checked from disk.
@@ -250,27 +238,13 @@ class Spool:
         """
         if message.content is not None:
             done(message.content)
-            return
-
-        def failed(error: Exception) -> None:
-            match error:
-                case Gone():
-                    done(ReadFailure(ReadFailureKind.GONE, str(error)))
-                case Damaged():
-                    self._condemn(message.id, str(error), done)
-                case sqlite3.Error() | OSError():
-                    done(ReadFailure(ReadFailureKind.IO, str(error)))
-                case _:
-                    raise error
-
-        self._dispatch_reader.ask(
-            lambda db: load(db, self._layout, message.id, self.memory_bytes), done, failed
-        )
+        else:
+            self._lookups.body(message.id, done)
 
     # Figures and administration
 
     def stats(self) -> SpoolStats:
-        return self._writer.stats
+        return msgspec.structs.replace(self._writer.stats, unsettled=self._writer.unsettled)
 
     async def find(self, query: Query, limit: int, after: int = 0) -> list[Message]:
         """Matching messages with ids above ``after``, in order of arrival."""
@@ -307,10 +281,8 @@ class Spool:
                 call(*arguments)
             except Exception as error:  # noqa: BLE001 reported by the loop
                 self._mistake(call, error)
-        broken = self._writer.broken
-        if broken is not None and not self._told_broken:
-            self._told_broken = True
-            self._call(self.on_broken, broken)
+        if report.broken is not None:
+            self._call(self.on_broken, report.broken)
 
     def _call(self, call: Callable[..., None], argument: object) -> None:
         try:
@@ -327,26 +299,10 @@ class Spool:
         else:
             self._put(operation)
 
-    def _condemn(
-        self, message_id: int, why: str, done: Callable[[bytes | BodyFile | ReadFailure], None]
-    ) -> None:
-        failure = ReadFailure(ReadFailureKind.CORRUPT, why)
-        if self._closed:
-            done(failure)
-        else:
-            self._put(Condemn(message_id, why, lambda: done(failure)))
-
-    def _lookup_failed(self, error: Exception, done: Callable[[], None]) -> None:
-        if not isinstance(error, sqlite3.Error):
-            raise error
-        self._loop.call_exception_handler({"message": "spool lookup failed", "exception": error})
-        done()
-
     def _finish(self) -> None:
         """Off the loop: wait for the threads, leave things tidy, let the lock go."""
         self._writer.join()
-        self._dispatch_reader.stop()
-        self._admin_reader.stop()
+        self._lookups.stop()
         try:
             if self._writer.broken is None:
                 _tidy(self._committer.index, self._identities.last)

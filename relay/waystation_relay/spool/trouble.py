@@ -4,8 +4,12 @@ An error of a write may pass (disk full, volume read-only): the batch fails,
 intake is refused, and the spool tries again. An error of fsync or a damaged
 index never passes: what is on disk is unknown, so the process must restart
 and recover before it promises anything again (``permanent``).
+
+SQLite says "disk I/O error" to most of what a disk can do; ``probe`` writes a
+file of its own to hear what it was.
 """
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -14,7 +18,8 @@ from pathlib import Path
 import msgspec
 
 from waystation_relay.spool.index import is_damaged
-from waystation_relay.spool.layout import SyncFailed
+from waystation_relay.spool.layout import SyncFailed, sync, write_all
+from waystation_relay.spool.rows import Unreadable
 from waystation_relay.spool.values import (
     FailureKind,
     Refusal,
@@ -34,10 +39,12 @@ BY_SQLITE = {
     sqlite3.SQLITE_READONLY: FailureKind.READ_ONLY,
 }
 SYNC_ERRORS = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
+PROBE = b"\0" * 65536
 BY_FAILURE = {
     FailureKind.FULL: RefusalKind.FULL,
     FailureKind.READ_ONLY: RefusalKind.READ_ONLY,
     FailureKind.IO: RefusalKind.FAILING,
+    FailureKind.CORRUPT: RefusalKind.FAILING,
     FailureKind.CLOSED: RefusalKind.FAILING,
 }
 
@@ -64,11 +71,29 @@ def failure_of(error: Exception) -> SpoolFailure:
         case sqlite3.Error():
             code = getattr(error, "sqlite_errorcode", 0)
             text = f"index: {error}"
-            if code in SYNC_ERRORS or is_damaged(error) or not isinstance(error, sqlite3.OperationalError):
+            if is_damaged(error):
+                return SpoolFailure(FailureKind.CORRUPT, text, permanent=True)
+            if code in SYNC_ERRORS or not isinstance(error, sqlite3.OperationalError):
                 return SpoolFailure(FailureKind.IO, text, permanent=True)
             return SpoolFailure(BY_SQLITE.get(code & 0xFF, FailureKind.IO), text)
+        case Unreadable():
+            return SpoolFailure(FailureKind.CORRUPT, f"index: {error}", permanent=True)
         case _:  # a mistake of ours: nobody knows what state it left
             return SpoolFailure(FailureKind.IO, f"{type(error).__name__}: {error}", permanent=True)
+
+
+def probe(path: Path) -> SpoolFailure | None:
+    """Whether the volume takes a small file now, and durably."""
+    try:
+        with path.open("wb", buffering=0) as file:
+            write_all(file.fileno(), [PROBE], 0)
+            sync(file.fileno(), path)
+    except Exception as error:  # noqa: BLE001 whatever it is, it is the answer
+        return failure_of(error)
+    finally:
+        with contextlib.suppress(OSError):  # nothing of it may take room that settlements need
+            path.unlink()
+    return None
 
 
 def refusal_of(failure: SpoolFailure) -> Refusal:

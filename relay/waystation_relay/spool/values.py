@@ -123,6 +123,7 @@ class FailureKind(enum.StrEnum):
     FULL = "full"
     READ_ONLY = "read-only"
     IO = "io"
+    CORRUPT = "corrupt"  # the index is not what was written: the next start salvages it
     CLOSED = "closed"
 
 
