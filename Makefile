@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 demo: install ## Send mails through a relay on this machine and show what became of each
-	@$(BIN)/python demo/run.py
+	@$(BIN)/python -m demo.run
 
 test: install programs check unit ## Run every check and every test except those of a Kubernetes cluster
 

@@ -27,7 +27,6 @@ from waystation_contract import codec
 from waystation_contract.model import (
     VERSION,
     Backend,
-    Delivery,
     Document,
     Listener,
     Queue,
@@ -60,8 +59,8 @@ def document(port: int, *routes: Route, **fields: Any) -> Document:
     fields.setdefault("listeners", (listener(port),))
     fields.setdefault("retry", Retry(first_s=0.3, max_s=1.0, jitter_percent=0))
     fields.setdefault("queue", Queue(max_bytes=2**30, full_at_percent=99))
-    fields.setdefault("delivery", Delivery())
-    return Document(version=VERSION, pool="test/relay", hostname="relay.test", routes=routes, **fields)
+    fields.setdefault("hostname", "relay.test")
+    return Document(version=VERSION, pool="test/relay", routes=routes, **fields)
 
 
 def listener(port: int, **fields: Any) -> Listener:

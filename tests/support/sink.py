@@ -86,5 +86,6 @@ class Sink:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         if self.at_data.startswith("2"):
             content: Any = envelope.original_content
-            self.received.append(Received(envelope.mail_from or "", tuple(envelope.rcpt_tos), bytes(content)))
+            sender = (envelope.mail_from or "").removeprefix("<>")  # aiosmtpd's name of the null sender
+            self.received.append(Received(sender, tuple(envelope.rcpt_tos), bytes(content)))
         return self.at_data
