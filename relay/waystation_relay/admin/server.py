@@ -6,6 +6,7 @@ token (``access``). Bodies are bounded; answers are JSON, except metrics.
 """
 
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -23,6 +24,8 @@ from waystation_relay.spool.values import SpoolUnavailable
 
 LARGEST_BODY_BYTES = 64 * 1024
 STOP_WITHIN_S = 1.0
+# aiohttp reports every request that is not HTTP with a traceback; the client was told, and nobody else need be.
+_UNHEARD = logging.Logger("admin", level=logging.CRITICAL)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -44,7 +47,9 @@ class AdminServer:
         self._metrics, self._config, self._log = metrics, config, log
         application = web.Application(middlewares=[self._errors], client_max_size=LARGEST_BODY_BYTES)
         application.add_routes([*self._routes(), *queue.routes()])
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_WITHIN_S)
+        self._runner = web.AppRunner(
+            application, access_log=None, logger=_UNHEARD, shutdown_timeout=STOP_WITHIN_S
+        )
 
     async def start(self, host: str, port: int) -> None:
         """Raises ``OSError`` when the address cannot be had."""

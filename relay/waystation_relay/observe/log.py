@@ -90,7 +90,7 @@ class EventLog:
                     self._scheduled = True
                     self._later(self.flush)
                     return
-                written = os.write(self._fd, chunk)
+                written = os.write(self._fd, chunk[:CHUNK_BYTES])
             except BlockingIOError:
                 written = 0
             except OSError:  # nobody reads any more: there is no one to complain to
@@ -115,7 +115,7 @@ class EventLog:
             self.flush()
 
     def _chunk(self) -> bytes:
-        """Whole lines that fit one write; a longer line by itself is cut by the kernel, not by us."""
+        """Whole lines that fit one write; a longer line by itself, for several writes."""
         if self._untold and (not self._pending or self._pending_bytes < self._most_bytes // 2):
             told, self._untold = self._untold, 0
             return _encode({"ts": self._now(), "event": "log.dropped", **self._pod, "lines": told}) + b"\n"

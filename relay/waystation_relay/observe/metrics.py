@@ -135,9 +135,6 @@ class Metrics(Collector):
                 spread = self._latencies[(route,)] = Spread(self._latency_bounds)
             spread.observe(latency_s, count)
 
-    def dns_query(self, *, answered: bool) -> None:
-        self._counts["dns_queries_total"].add(("answered" if answered else "failed",))
-
     def notice(self, kind: str) -> None:
         self._counts["bounces_total"].add((str(kind),))
 
