@@ -167,6 +167,7 @@ class Relay:
         self._loader = Loader(spool, dispatcher, clock)
         spool.on_accepted = self._accepted
         spool.on_broken = self._broken
+        spool.on_commit = self._metrics.commit
         spool.start()
         started.push_async_callback(self._resolvers.close)
         admin = self._admin()

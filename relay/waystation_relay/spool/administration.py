@@ -8,7 +8,7 @@ atomic for each message, not for all of them.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from waystation_relay.aio.clock import Clock
@@ -53,14 +53,14 @@ class Administration:
         found = await self._lookups.messages(lambda db: reader.messages(db, [number], self._tag))
         return found[0] if found else None
 
-    async def change(self, query: Query, action: Action) -> list[int]:
+    async def change(self, query: Query, action: Action) -> AsyncIterator[list[int]]:
+        """Step by step: the ids of the messages each step changed, once it is committed."""
         now = self._clock.now()
         wanted = conditions(query, now, self._tag)
         todo = statements(action, now)
         for statement in todo:
             for value in statement.values:
                 str(value).encode()  # text that cannot be stored raises here, not in a batch of others
-        changed: list[int] = []
         after = 0
         while ids := await self._lookups.search(
             lambda db, after=after: reader.ids_matching(db, wanted, after, CHANGE_STEP)  # type: ignore[misc] # a bound default
@@ -69,9 +69,8 @@ class Administration:
             def apply(index: Index, ids: list[int] = ids) -> list[int]:
                 return index.apply(ids, wanted, todo)
 
-            changed += await self._have_done(apply)
+            yield await self._have_done(apply)
             after = ids[-1]
-        return changed
 
     async def _have_done(self, apply: Callable[[Index], Any]) -> Any:
         answer: asyncio.Future[Any] = self._loop.create_future()

@@ -155,9 +155,10 @@ Operation = Accept | Settle | Write | Drop | Job | Condemn | Mend | Break | Wake
 class Report:
     """What the loop's thread is told after a batch, in the order it acts on it."""
 
-    __slots__ = ("broken", "calls", "messages", "written")
+    __slots__ = ("broken", "calls", "commits_s", "messages", "written")
 
     def __init__(self) -> None:
+        self.commits_s: list[float] = []  # how long each took
         self.broken: SpoolFailure | None = None
         self.written: list[tuple[Draft, int]] = []
         self.messages: list[Message] = []

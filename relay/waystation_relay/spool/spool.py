@@ -20,7 +20,7 @@ Known limits
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -83,6 +83,7 @@ class Spool:
     ) -> None:
         self.on_accepted: Callable[[Sequence[Message]], None] = _nothing
         self.on_broken: Callable[[SpoolFailure], None] = _nothing
+        self.on_commit: Callable[[float], None] = _nothing  # hears how many seconds each commit took
         self.memory_bytes = tuning.memory_bytes
         self.chunk_bytes = tuning.stream_chunk_bytes
         self._clock = clock
@@ -258,7 +259,14 @@ class Spool:
 
         Raises ``SpoolUnavailable`` when it cannot be committed; steps before that stay.
         """
-        return await self._administration.change(query, action)
+        return [number async for step in self.changing(query, action) for number in step]
+
+    def changing(self, query: Query, action: Action) -> AsyncIterator[list[int]]:
+        """The same for many messages: the ids come in steps, each as soon as it is committed."""
+        return self._administration.change(query, action)
+
+    def queue_id(self, message_id: int) -> str:
+        return queue_id_of(message_id, self._identities.tag)
 
     # For drafts (``draft.Streamer``)
 
@@ -274,6 +282,8 @@ class Spool:
         """A batch's consequences; one callback's mistake does not cost the others theirs."""
         for draft, size_bytes in report.written:
             self._call(draft.written, size_bytes)
+        for seconds in report.commits_s:
+            self._call(self.on_commit, seconds)
         if report.messages:
             self._call(self.on_accepted, report.messages)
         for call, arguments in report.calls:

@@ -177,6 +177,7 @@ class Writer:
         entries = [accept.entry for accept in sound]
         for settle in settles:
             entries += settle.entries
+        began = self._clock.monotonic()
         try:
             messages, results = self._committer.commit(entries, [settle.change for settle in settles], jobs)
         except Exception as error:  # noqa: BLE001 whatever it was, nothing of this batch was promised
@@ -189,6 +190,7 @@ class Writer:
         self._failure = None
         self._flows.difference_update([accept.entry.flow for accept in sound if accept.entry.flow])
         self.stats = self._committer.stats
+        self._report.commits_s.append(self._clock.monotonic() - began)
         self._report.messages += messages
         calls += [(accept.done, (None,)) for accept in sound]
         calls += [(settle.done, (None,)) for settle in settles if settle.done is not None]
