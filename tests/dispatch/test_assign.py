@@ -1,6 +1,7 @@
 """Recipients grouped into transactions by route and domain."""
 
 from tests.support.mail import message, route
+
 from waystation_contract.model import LMTP, MX, Discard, MXPolicy, Quarantine, Reject, SmartHost, UpstreamTLS
 from waystation_relay.delivery.target import Protocol, Security
 from waystation_relay.dispatch.assign import RECIPIENTS_PER_TRANSACTION, assign, target_of

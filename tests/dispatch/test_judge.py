@@ -1,8 +1,8 @@
 """What an attempt's outcomes mean for the queue."""
 
 import pytest
-
 from tests.support.mail import NOON, message
+
 from waystation_contract.model import Retry
 from waystation_relay.dispatch import judge
 from waystation_relay.mail.message import Progress, Status
@@ -44,7 +44,7 @@ def test_a_deferral_after_the_last_day_is_a_failure(age_s, gone):
         assert isinstance(outcome, Failed)
         assert outcome.reason is Reason.EXPIRED
         assert outcome.reply.enhanced == "5.4.7"
-        assert "busy" in outcome.reply.text
+        assert outcome.reply.text == "not delivered within 17 minutes; the last answer was: 451 4.3.0 busy"
 
 
 def test_the_sender_hears_of_a_delay_once():
@@ -60,12 +60,11 @@ def test_no_warning_before_its_time():
     assert judged([(0, BUSY)], age_s=299).late == ()
 
 
-def test_a_recipient_held_meanwhile_stays_held():
-    """A hold that a person set while the attempt ran outlives the attempt's deferral."""
+def test_a_deferral_neither_holds_nor_releases():
+    """Whether a recipient is held is a person's matter: an attempt that ends says nothing about it."""
     held = Progress(0, status=Status.HELD, hold_reason="asked")
     (update,) = judged([(0, BUSY)], progress={0: held}).updates
-    assert update.status is Status.HELD
-    assert update.hold_reason == "asked"
+    assert update.status is Status.WAITING  # to the spool: no change
 
 
 def test_the_other_side_may_ask_for_more_time():
@@ -81,3 +80,11 @@ def test_what_was_never_attempted_is_not_overdue():
     late = judge.overdue(mail, progress, (0, 1), RETRY, NOON + 5000)
     assert [n for n, _ in late] == [1]
     assert judge.overdue(mail, progress, (0, 1), RETRY, NOON + 999) == []
+
+
+def test_quarantine_is_remembered():
+    """Once released, the recipient is known to have been in quarantine."""
+    held = judge.quarantined(Progress(0, attempts=2), "quarantined by route mail/odd")
+    assert (held.status, held.hold_reason, held.quarantined, held.attempts) == (
+        Status.HELD, "quarantined by route mail/odd", True, 2,
+    )  # fmt: skip

@@ -1,8 +1,8 @@
 """One destination's jobs and connections, with a desk that only writes down what it is asked."""
 
 import pytest
-
 from tests.support.mail import message, route
+
 from waystation_contract.model import SmartHost
 from waystation_relay.aio.clock import ManualClock
 from waystation_relay.delivery.target import Protocol, Target

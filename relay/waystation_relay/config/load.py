@@ -9,7 +9,7 @@ import ssl
 from pathlib import Path
 
 from waystation_contract import codec
-from waystation_contract.model import Document, SmartHost
+from waystation_contract.model import Document, Quarantine, Route, SmartHost
 from waystation_relay.config.snapshot import Credential, Snapshot
 from waystation_relay.routing.table import Table
 
@@ -32,7 +32,12 @@ def load(path: Path) -> Snapshot:
             for listener in document.listeners
             if listener.certificate
         },
+        released=Table([route for route in document.routes if not _is_quarantine(route)]),
     )
+
+
+def _is_quarantine(route: Route) -> bool:
+    return any(isinstance(backend, Quarantine) for backend in route.backends)
 
 
 def _credential_names(document: Document) -> set[str]:

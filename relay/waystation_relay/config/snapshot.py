@@ -23,13 +23,15 @@ class Credential:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
-    """``hash`` is the document's content hash, which the operator waits for."""
+    """``hash`` is the document's content hash, which the operator waits for. ``released``: the route table
+    for recipients that a person let out of quarantine, without the quarantine routes."""
 
     document: Document
     hash: str
     table: Table
     credentials: dict[str, Credential]
     certificates: dict[str, ssl.SSLContext]
+    released: Table
 
     def credential(self, name: str) -> Credential:
         return self.credentials[name]

@@ -19,6 +19,12 @@ class Connector:
     snapshot: Callable[[], Snapshot]
     resolver: Callable[[], Resolver]
 
+    def identity(self) -> object:
+        """Who we are to other servers; when it is no longer equal, connections opened before are not ours."""
+        snapshot = self.snapshot()
+        document = snapshot.document
+        return document.hostname, document.delivery.bind_address, snapshot.credentials
+
     async def open(self, target: Target) -> Connection | ConnectFailure:
         hosts = await self._hosts(target)
         if isinstance(hosts, Deferred | Failed):

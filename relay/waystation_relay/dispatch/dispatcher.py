@@ -5,19 +5,26 @@ A message that was just accepted, or that the loader found due, becomes a
 outcomes are settled in the spool, and the flight ends when its last job is
 settled. Everything runs as callbacks on the loop.
 
+A message's time in the queue ends with an attempt: the last one is due when
+the time is over, and fails for good if it does not succeed. Held mail does
+not expire; parked mail that was attempted before does.
+
 Invariants
     A recipient is in at most one job at a time.
     A flight is forgotten only after its outcomes are durable.
     Memory is bounded by ``Limits``; what does not fit stays on disk, due.
+Known limits
+    A temporary refusal of the mail itself (not of the connection) does not
+    move on to the next backend; the next attempt draws the backends anew.
 """
 
 import dataclasses
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from waystation_contract.model import Discard, Quarantine, Reject, Retry
+from waystation_contract.model import Discard, Quarantine, Reject
 from waystation_relay.aio.clock import Clock
 from waystation_relay.config.snapshot import Snapshot
 from waystation_relay.dispatch import judge
@@ -28,13 +35,14 @@ from waystation_relay.dispatch.judge import Decided
 from waystation_relay.dispatch.lanes import Lanes
 from waystation_relay.dispatch.notify import Notifier
 from waystation_relay.dispatch.ports import DispatchLog, DispatchMetrics
-from waystation_relay.dispatch.record import record
-from waystation_relay.mail.message import Message, Progress, Status
+from waystation_relay.dispatch.settle import Settler
+from waystation_relay.mail.message import Message, Status
 from waystation_relay.mail.outcome import Deferred, Failed, Outcome, Reason
 from waystation_relay.mail.reply import Reply
+from waystation_relay.schedule import backoff
 from waystation_relay.spool.bodies import BodyFile
 from waystation_relay.spool.spool import Spool
-from waystation_relay.spool.values import NewMessage, ReadFailure, Settlement, SpoolFailure
+from waystation_relay.spool.values import ReadFailure
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,8 +76,8 @@ class Dispatcher:
         limits: Limits = Limits(),
         roll: Callable[[], float] = random.random,
     ) -> None:
-        self._spool, self._snapshot, self._notifier = spool, snapshot, notifier
-        self._clock, self._metrics, self._log, self._roll = clock, metrics, log, roll
+        self._spool, self._snapshot = spool, snapshot
+        self._clock, self._log, self._roll = clock, log, roll
         self.limits = limits
         self.flights: dict[int, Flight] = {}
         self.landed: Callable[[int], None] = lambda _id: None  # told of each flight that ends
@@ -86,6 +94,16 @@ class Dispatcher:
             idle_s=limits.idle_s,
             size=self._lane_size,
         )
+        self._settler = Settler(
+            spool=spool,
+            snapshot=snapshot,
+            notifier=notifier,
+            clock=clock,
+            metrics=metrics,
+            log=log,
+            roll=roll,
+            settled=self.settled,
+        )
 
     def start(self) -> None:
         self.lanes.start()
@@ -95,7 +113,7 @@ class Dispatcher:
 
     def apply(self) -> None:
         """The configuration was swapped: new limits at once; routes count from each next assignment."""
-        self.lanes.resized()
+        self.lanes.apply()
 
     @property
     def room(self) -> int:
@@ -121,34 +139,46 @@ class Dispatcher:
         if message.content is not None:
             self._warm_bytes += message.size_bytes
         self.flights[message.id] = flight
-        self._fly(flight)
+        try:
+            self._fly(flight)
+        except Exception as error:  # noqa: BLE001 -- one message's mistake must not cost the others their turn
+            self._log.emit("internal.error", where="dispatch", queue_id=message.queue_id, error=repr(error))
 
-    def bounce(self, message: Message, verdict: Failed) -> None:
-        """A person's word on all recipients still pending, at once or when their attempt is over."""
-        flight = self.flights.get(message.id)
-        if flight is not None:
-            flight.override = verdict
-            return
+    def claim(self, message: Message) -> Flight | None:
+        """A flight without an attempt, so that none begins while a person decides; ends with ``settled``.
+
+        None when the message is in flight already.
+        """
+        if message.id in self.flights:
+            return None
         flight = Flight(message, {progress.number: progress for progress in message.pending}, jobs=1)
         self.flights[message.id] = flight
-        decided: list[Decided] = [(number, verdict) for number in flight.progress]
-        self._settle(flight, decided, self._snapshot().document.retry, "")
+        return flight
+
+    # The way is chosen
 
     def _fly(self, flight: Flight) -> None:
         now = self._clock.now()
-        due = [p.number for p in flight.progress.values() if p.status is Status.WAITING and p.due <= now]
-        if not due:
+        due: list[int] = []
+        passed: list[int] = []  # the quarantine
+        for progress in flight.progress.values():
+            if progress.status is Status.WAITING and progress.due <= now:
+                (passed if progress.quarantined else due).append(progress.number)
+        snapshot = self._snapshot()
+        assignments, homeless = assign(flight.message, due, snapshot.table, self._roll)
+        if passed:
+            more, unplaced = assign(flight.message, passed, snapshot.released, self._roll)
+            assignments += more
+            homeless += unplaced
+        flight.jobs = len(assignments) + bool(homeless)
+        if not flight.jobs:
             self._land(flight)
             return
-        assignments, homeless = assign(flight.message, due, self._snapshot().table, self._roll)
-        flight.jobs = len(assignments) + bool(homeless)
         if homeless:
-            retry = self._snapshot().document.retry
-            self._settle(flight, [(n, judge.NO_ROUTE) for n in homeless], retry, "")
-        for assignment in assignments:
-            job = Job(flight, assignment.numbers, assignment.route, assignment.choices, assignment.domain)
-            if self._still_timely(job):
-                self._launch(job)
+            decided = [(number, judge.NO_ROUTE) for number in homeless]
+            self._settler.settle(flight, decided, snapshot.document.retry, "")
+        for found in assignments:
+            self._launch(Job(flight, found.numbers, found.route, found.choices, found.domain))
 
     def _launch(self, job: Job) -> None:
         backend = job.choices[job.choice]
@@ -159,28 +189,34 @@ class Dispatcher:
             else:
                 self.lanes.add(target, job)
             return
-        flight, name = job.flight, job.route.name
+        flight = job.flight
         match backend:
             case Reject(code=code, enhanced=enhanced, message=text):
                 said = Reply(code, enhanced, (text,))
                 refusal: Outcome = (
                     Failed(said, Reason.POLICY) if said.is_permanent else Deferred(said, Reason.POLICY)
                 )
-                self._settle(flight, [(n, refusal) for n in job.numbers], job.route.retry, name)
+                self._finish(job, [(n, refusal) for n in job.numbers])
             case Discard():
-                self._settle(flight, [(n, judge.DISCARDED) for n in job.numbers], job.route.retry, name)
+                self._finish(job, [(n, judge.DISCARDED) for n in job.numbers])
             case Quarantine():
-                reason = f"quarantined by route {name}"
+                reason = f"quarantined by route {job.route.name}"
                 self._log.emit("message.held", queue_id=flight.message.queue_id, reason=reason)
-                self._commit(flight, [judge.held(flight.progress[n], reason) for n in job.numbers])
+                self._settler.commit(
+                    flight, [judge.quarantined(flight.progress[n], reason) for n in job.numbers]
+                )
 
     def _crowded(self, depth: int) -> bool:
         """Memory is short and this destination is why."""
         return self.room < self.limits.flights // 4 and depth > self.limits.flights * self.limits.lane_share
 
     def _park(self, job: Job) -> None:
-        due = self._clock.now() + self.limits.park_s * (1 + self._roll())
-        self._commit(job.flight, [judge.postponed(job.flight.progress[n], due) for n in job.numbers])
+        """Back to the disk for a while. Who was attempted before and is out of time now fails instead: mail
+        that finds no room again and again ends some time."""
+        flight, now = job.flight, self._clock.now()
+        if self._keep(job, judge.overdue(flight.message, flight.progress, job.numbers, job.route.retry, now)):
+            due = now + self.limits.park_s * (1 + self._roll())
+            self._settler.commit(flight, [judge.postponed(flight.progress[n], due) for n in job.numbers])
 
     # What the lanes report (lanes.Crew)
 
@@ -189,30 +225,15 @@ class Dispatcher:
         return self._spool.can_settle()
 
     def still_wanted(self, job: Job) -> bool:
-        """False when a person removed the message, or its time ran out, while it waited for a connection."""
+        """False when people left nothing to do of the job while it waited for a connection."""
         flight = job.flight
-        if flight.removed or flight.override is not None:
-            self._finish(job, [(n, flight.override) for n in job.numbers] if flight.override else [])
-            return False
-        progress = flight.progress
+        if not flight.touched:
+            return True
+        progress, verdicts = flight.progress, flight.verdicts or {}
         job.numbers = tuple(
             [n for n in job.numbers if n in progress and progress[n].status is Status.WAITING]
         )
-        return self._still_timely(job)
-
-    def _still_timely(self, job: Job) -> bool:
-        """Fails the recipients whose time in the queue is over; False when that leaves none."""
-        flight = job.flight
-        now = self._clock.now()
-        late = judge.overdue(flight.message, flight.progress, job.numbers, job.route.retry, now)
-        if late:
-            gone = {number for number, _ in late}
-            job.numbers = tuple([n for n in job.numbers if n not in gone])
-            flight.jobs += 1
-            self._finish(job, late)
-        if not job.numbers:
-            self._finish(job, [])
-        return bool(job.numbers)
+        return self._keep(job, [(n, verdicts[n]) for n in job.numbers if n in verdicts])
 
     def read(self, flight: Flight, done: Callable[[bytes | BodyFile | ReadFailure], None]) -> None:
         self._spool.read(flight.message, done)
@@ -221,86 +242,66 @@ class Dispatcher:
         """``again``: places in the job that only had no room in this transaction; they get the next one."""
         decided = list(zip(job.numbers, outcomes, strict=True))
         if again:
-            rest = tuple([job.numbers[place] for place in again])
+            rest = dict.fromkeys([job.numbers[place] for place in again])
             decided = [(number, outcome) for number, outcome in decided if number not in rest]
             job.flight.jobs += 1
-            self._launch(dataclasses.replace(job, numbers=rest))
+            self._launch(dataclasses.replace(job, numbers=tuple(rest)))
         self._finish(job, decided)
 
     def unreachable(self, job: Job, outcome: Outcome) -> None:
-        """No connection: the next backend takes over, or the attempt ends with this outcome."""
+        """No connection: the next backend takes over, or the attempt ends with this outcome. What is
+        permanent for one backend (the domain takes no mail) is so for the mail."""
         if isinstance(outcome, Deferred) and job.choice + 1 < len(job.choices):
             job.choice += 1
             self._launch(job)
             return
         self._finish(job, [(number, outcome) for number in job.numbers])
 
-    # Outcomes become durable
+    def waited(self, job: Job) -> None:
+        """No connection became free for long. Counts as an attempt, so that the sender hears of the delay;
+        but the last one must be a real one."""
+        if self._clock.now() >= backoff.expires_at(job.route.retry, job.flight.message.arrival):
+            self._park(job)
+        else:
+            self.unreachable(job, judge.NO_TURN)
+
+    # A flight ends
 
     def _finish(self, job: Job, decided: list[Decided]) -> None:
-        self._settle(job.flight, decided, job.route.retry, job.route.name)
+        self._settler.settle(job.flight, decided, job.route.retry, job.route.name)
 
-    def _settle(self, flight: Flight, decided: list[Decided], retry: Retry, route: str) -> None:
-        if flight.override is not None:
-            decided = [(n, flight.override if isinstance(o, Deferred) else o) for n, o in decided]
-        decided = [(n, o) for n, o in decided if n in flight.progress]
-        if not decided:
-            self._settled(flight, (), ())
-            return
-        now = self._clock.now()
-        judgement = judge.judge(flight.message, flight.progress, decided, retry, now, self._roll)
-        record(self._log, self._metrics, flight.message, judgement, route, now)
-        if not self._notifier.concerns(flight.message, judgement):
-            self._commit(flight, judgement.updates, tuple(n for n, _ in judgement.final))
-            return
-        self._notifier.prepare(
-            flight.message,
-            flight.progress,
-            flight.body,
-            judgement,
-            retry,
-            self._snapshot(),
-            lambda made: self._commit(flight, (*judgement.updates, *made.kept), made.removed, made.messages),
-        )
+    def _keep(self, job: Job, decided: list[Decided]) -> bool:
+        """Settles these recipients by themselves; whether any are left to the job. If not, it is over."""
+        if decided:
+            gone = {number for number, _ in decided}
+            job.numbers = tuple([n for n in job.numbers if n not in gone])
+            if job.numbers:
+                job.flight.jobs += 1
+        if decided or not job.numbers:
+            self._finish(job, decided)
+        return bool(job.numbers)
 
-    def _commit(
-        self,
-        flight: Flight,
-        updates: Iterable[Progress],
-        removed: tuple[int, ...] = (),
-        new: tuple[NewMessage, ...] = (),
-    ) -> None:
-        updates = tuple(updates)
-        self._spool.settle(
-            Settlement(flight.message.id, updates, removed, new),
-            lambda failure: self._settled(flight, updates, removed, failure),
-        )
-
-    def _settled(
-        self,
-        flight: Flight,
-        updates: Iterable[Progress],
-        removed: Iterable[int],
-        failure: SpoolFailure | None = None,
-    ) -> None:
-        if failure is not None:  # the spool keeps it and tries again; until then this flight must not land
-            return
-        for number in removed:
-            flight.progress.pop(number, None)
-        for progress in updates:
-            if progress.number in flight.progress:
-                flight.progress[progress.number] = progress
+    def settled(self, flight: Flight) -> None:
+        """One of the flight's jobs is settled."""
         flight.jobs -= 1
         if not flight.jobs:
             self._land(flight)
 
     def _land(self, flight: Flight) -> None:
         """The last job is settled; recipients that became due meanwhile fly again."""
+        if flight.verdicts:
+            left = [(n, verdict) for n, verdict in flight.verdicts.items() if n in flight.progress]
+            flight.verdicts = None
+            if left:
+                flight.jobs = 1
+                self._settler.settle(flight, left, self._snapshot().document.retry, "")
+                return
+        if flight.on_settled is not None:
+            heard, flight.on_settled = flight.on_settled, None
+            heard()
         now = self._clock.now()
-        if (
-            not flight.removed
-            and not self.lanes.stopping
-            and any(p.status is Status.WAITING and p.due <= now for p in flight.progress.values())
+        if not self.lanes.stopping and any(
+            p.status is Status.WAITING and p.due <= now for p in flight.progress.values()
         ):
             self._fly(flight)
             return

@@ -6,7 +6,8 @@ worth a delay notice (RFC 3461 §4.1, RFC 5321 §4.5.4.1).
 
 Invariants
     Every outcome yields exactly one of an update and a removal.
-    A recipient held meanwhile by a person stays held.
+    A deferral says nothing about holding: it neither holds nor releases (the
+    spool leaves a recipient held that a person held meanwhile).
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from waystation_contract.model import Retry
+from waystation_relay.bounce.words import duration
 from waystation_relay.mail.message import Message, Progress, Status
 from waystation_relay.mail.outcome import Deferred, Delivered, Failed, Outcome, Reason
 from waystation_relay.mail.reply import Reply, reply
@@ -59,6 +61,8 @@ def judge(
         updates.append(
             msgspec.structs.replace(
                 before,
+                status=Status.WAITING,
+                hold_reason="",
                 due=due,
                 attempts=attempts,
                 warned=before.warned or warn,
@@ -74,20 +78,20 @@ def judge(
 def overdue(
     message: Message, progress: Mapping[int, Progress], numbers: Sequence[int], retry: Retry, now: float
 ) -> list[Decided]:
-    """The recipients whose time in the queue is over, each as the failure its sender is told of."""
+    """The recipients whose time in the queue is over, each as the failure its sender is told of; but none
+    that was never attempted, however late we were."""
     if now < backoff.expires_at(retry, message.arrival):
         return []
     return [
         (number, expired(retry, progress[number].last_reply, progress[number]))
         for number in numbers
-        if progress[number].attempts  # everyone is attempted once, however late we were
+        if progress[number].attempts
     ]
 
 
 def expired(retry: Retry, last: Reply | None, history: Deferred | Progress) -> Failed:
     """RFC 3463 X.4.7, delivery time expired, quoting the last answer."""
-    days = retry.expire_after_s / 86400
-    text = f"gave up after {days:g} days in the queue"
+    text = f"not delivered within {duration(retry.expire_after_s)}"
     if last is not None:
         text = f"{text}; the last answer was: {last}"
     remote = history.remote if isinstance(history, Deferred) else history.last_remote
@@ -101,6 +105,11 @@ def postponed(progress: Progress, due: float) -> Progress:
 
 def held(progress: Progress, reason: str) -> Progress:
     return msgspec.structs.replace(progress, status=Status.HELD, hold_reason=reason)
+
+
+def quarantined(progress: Progress, reason: str) -> Progress:
+    """Held by a route. Whoever releases it wants it delivered: no quarantine holds it a second time."""
+    return msgspec.structs.replace(held(progress, reason), quarantined=True)
 
 
 def kept(progress: Progress, outcome: Outcome, reason: str, now: float) -> Progress:
@@ -117,4 +126,8 @@ def kept(progress: Progress, outcome: Outcome, reason: str, now: float) -> Progr
 NO_ROUTE = Deferred(
     reply(451, "4.4.4", "no route takes this recipient now; add or mend a MailRoute"), Reason.NO_ROUTE
 )
-DISCARDED = Delivered(reply(250, "2.0.0", "discarded, as the route says"), final=True)
+NO_TURN = Deferred(
+    reply(451, "4.4.5", "its turn did not come: the destination takes mail too slowly"), Reason.THROTTLED
+)
+# ``dsn_passed``: nobody delivered it, so no report may say that somebody did.
+DISCARDED = Delivered(reply(250, "2.0.0", "discarded, as the route says"), final=True, dsn_passed=True)

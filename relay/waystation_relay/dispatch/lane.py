@@ -1,8 +1,8 @@
 """One destination's jobs and connections.
 
 A lane gives waiting jobs to idle connections, opens more while its window
-allows, and says when neither will do. It owns no tasks and no clock: the
-dispatcher calls in with what happened and the lane calls back what to do.
+allows, and says when neither will do. It owns no tasks and no clock: ``lanes``
+calls in with what happened and the lane calls back what to do.
 
 Invariants
     Every job handed in comes out once: begun on a connection or turned away.
@@ -16,12 +16,12 @@ from typing import Protocol
 from waystation_relay.delivery.connection import Connection
 from waystation_relay.delivery.target import Target
 from waystation_relay.dispatch.flight import Job
-from waystation_relay.mail.outcome import Outcome
+from waystation_relay.mail.outcome import Failed, Outcome
 from waystation_relay.schedule.window import Verdict, Window
 
 
 class Desk(Protocol):
-    """What a lane needs of the dispatcher."""
+    """What a lane needs of ``lanes``."""
 
     def open(self, lane: "Lane") -> None: ...
     def begin(self, lane: "Lane", job: Job, connection: Connection) -> None: ...
@@ -61,8 +61,21 @@ class Lane:
         return len(self.connections) - len(self.idle)
 
     def add(self, job: Job) -> None:
+        job.since = self._monotonic()
         self.jobs.append(job)
         self.pump()
+
+    def put_back(self, job: Job) -> None:
+        """It was begun on a connection that is gone: the next one is for it."""
+        self.jobs.appendleft(job)
+        self.pump()
+
+    def impatient(self, since: float) -> list[Job]:
+        """Takes out the jobs that joined before ``since``: they waited long enough for a connection."""
+        jobs, gone = self.jobs, []
+        while jobs and jobs[0].since < since:
+            gone.append(jobs.popleft())
+        return gone
 
     def pump(self) -> None:
         """Does all that can be done now for the waiting jobs."""
@@ -75,7 +88,7 @@ class Lane:
         if not self.jobs:
             return
         now = self._monotonic()
-        while len(self.jobs) > self.opening and self._desk.has_slot(self) and self.window.may_start(now):
+        while len(self.jobs) > self.opening and self.window.may_start(now) and self._desk.has_slot(self):
             self.window.acquire(now)
             self.opening += 1
             self._desk.open(self)
@@ -91,25 +104,41 @@ class Lane:
 
     def refused(self, outcome: Outcome) -> None:
         """No connection could be had. Jobs stay only while other connections may still take them."""
-        now = self._monotonic()
         self.opening -= 1
         self.trouble = outcome
-        self.window.release(Verdict.BROKEN, now, self._roll())
+        # A domain that takes no mail is not in trouble; and an answer that is final must not be kept for
+        # mail to come, as that of a closed window would be: each look-up is DNS's to answer, and to cache.
+        verdict = Verdict.GOOD if isinstance(outcome, Failed) else Verdict.BROKEN
+        self.window.release(verdict, self._monotonic(), self._roll())
         if not self.connections and not self.opening:
             self._turn_all_away(outcome)
 
+    def unwanted(self) -> None:
+        """A connection came about that is of no use any more."""
+        self.opening -= 1
+        self.window.release(Verdict.GOOD, self._monotonic(), self._roll())
+        self.pump()
+
     def finished(
         self, connection: Connection, verdict: Verdict, *, reusable: bool, trouble: Outcome | None = None
-    ) -> None:
-        """A transaction ended; the connection takes the next job, waits, or goes."""
+    ) -> bool:
+        """A transaction ended; whether the connection stays. If so it takes the next job or waits for one."""
         self.trouble = trouble
         if verdict is Verdict.GOOD:
             self.window.succeeded()
         if not reusable or connection not in self.connections:
             self.lost(connection, verdict)
-            return
+            return False
         if verdict is Verdict.BUSY:
             self.window.throttled(self._monotonic(), self._roll())
+        if self.window.is_overfull:
+            self.lost(connection)
+            return False
+        self.idled(connection)
+        return True
+
+    def idled(self, connection: Connection) -> None:
+        """The connection has nothing to do (any more)."""
         self.idle.append(connection)
         self.pump()
 

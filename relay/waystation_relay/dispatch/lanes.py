@@ -7,10 +7,16 @@ its destination cannot be had now.
 Invariants
     ``slots_busy`` is the sum of the lanes' opening and open connections, and
     never exceeds ``slots``.
+    A connection carries no mail under another identity (name, address, login)
+    than the configuration gives when its transaction begins.
+Known limits
+    Many destinations that swallow connections hold a slot each until these
+    time out; the others share what is left, first come first served.
 """
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -22,15 +28,18 @@ from waystation_relay.delivery.target import Target
 from waystation_relay.delivery.transaction import Result, Transaction
 from waystation_relay.dispatch.connector import Connector
 from waystation_relay.dispatch.flight import Flight, Job
+from waystation_relay.dispatch.health import trouble_of, verdict_of
 from waystation_relay.dispatch.lane import Lane
 from waystation_relay.dispatch.ports import DispatchLog, DispatchMetrics
 from waystation_relay.mail.outcome import Deferred, Outcome, Reason
 from waystation_relay.mail.reply import reply
-from waystation_relay.schedule.window import Verdict, Window
+from waystation_relay.schedule.window import Window
 from waystation_relay.spool.bodies import BodyFile
 from waystation_relay.spool.values import ReadFailure
 
 SWEEP_S = 1.0
+LONGEST_USE_S = 300.0  # of a connection, so that a destination's new addresses are found under load too
+LONGEST_WAIT_S = 900.0  # of a job for a connection
 UNREADABLE = Deferred(reply(451, "4.3.0", "the message cannot be read from our own disk"), Reason.STORAGE)
 
 
@@ -39,9 +48,19 @@ class Crew(Protocol):
 
     def attempted(self, job: Job, outcomes: Sequence[Outcome], again: Sequence[int]) -> None: ...
     def unreachable(self, job: Job, outcome: Outcome) -> None: ...
+    def waited(self, job: Job) -> None: ...
     def can_settle(self) -> bool: ...
     def still_wanted(self, job: Job) -> bool: ...
     def read(self, flight: Flight, done: Callable[[bytes | BodyFile | ReadFailure], None]) -> None: ...
+
+
+@dataclasses.dataclass(slots=True)
+class Use:
+    """Of a connection. ``generation``: of the identity it was opened under; times are monotonic seconds."""
+
+    generation: int
+    opened_at: float
+    idle_since: float
 
 
 class Lanes:
@@ -67,7 +86,11 @@ class Lanes:
         self._quiet = asyncio.Event()
         self.by_target: dict[Target, Lane] = {}
         self._starved: dict[Lane, None] = {}
-        self._idle_since: dict[Connection, float] = {}
+        self._making_room = False
+        self._generation = 0
+        self._identity = connector.identity()
+        self._uses: dict[Connection, Use] = {}
+        self._idle: dict[Connection, None] = {}  # those without a transaction, longest first
         self._tasks = Tasks(lambda error: log.emit("internal.error", where="connect", error=repr(error)))
 
     # What the dispatcher does
@@ -84,10 +107,17 @@ class Lanes:
         lane = self.by_target.get(target)
         return len(lane.jobs) if lane else 0
 
-    def resized(self) -> None:
-        """The configured limits changed."""
+    def apply(self) -> None:
+        """The configuration was swapped: new limits at once, no mail under an identity that has changed."""
+        limit, _ = self._size()
         for lane in self.by_target.values():
-            lane.window.set_limit(self._size()[0])
+            lane.window.set_limit(limit)
+        if (identity := self._connector.identity()) == self._identity:
+            return
+        self._identity = identity
+        self._generation += 1
+        for connection in tuple(self._idle):
+            connection.quit()
 
     def reopen(self) -> None:
         """Somebody asked for attempts now: closed windows open."""
@@ -117,6 +147,9 @@ class Lanes:
         if self.slots_busy < self.slots:
             return True
         self._starved[lane] = None
+        if self._idle and not self._making_room:
+            self._making_room = True
+            asyncio.get_running_loop().call_soon(self._make_room)
         return False
 
     def open(self, lane: Lane) -> None:
@@ -124,7 +157,7 @@ class Lanes:
         self._tasks.start(self._open(lane), "connect")
 
     def begin(self, lane: Lane, job: Job, connection: Connection) -> None:
-        self._idle_since.pop(connection, None)
+        self._idle.pop(connection, None)
         body = job.flight.body
         if body is not None:
             self._send(lane, job, connection, body)
@@ -144,6 +177,7 @@ class Lanes:
     # A connection's life
 
     async def _open(self, lane: Lane) -> None:
+        generation = self._generation
         try:
             connection = await self._connector.open(lane.target)
         except Exception as error:  # noqa: BLE001 -- an unknown failure is temporary; the lane must hear of it
@@ -154,79 +188,121 @@ class Lanes:
         if isinstance(connection, ConnectFailure):
             self._metrics.connection_failed()
             self._log.emit("connection.failed", target=str(lane.target), reply=str(connection.outcome.reply))
-            self._free_slot()
             lane.refused(connection.outcome)
+            self._free_slot()
             return
         self._metrics.connection_opened()
-        opened = connection
+        if generation != self._generation:
+            connection.quit()
+            lane.unwanted()
+            self._free_slot()
+            return
+        opened, now = connection, self._clock.monotonic()
         opened.on_closed = lambda closed: self._closed(lane, closed)
-        self._idle_since[opened] = self._clock.monotonic()
+        self._uses[opened] = Use(generation, now, now)
+        self._idle[opened] = None
         lane.opened(opened)
 
     def _send(
         self, lane: Lane, job: Job, connection: Connection, body: bytes | BodyFile | ReadFailure
     ) -> None:
+        if self.stopping or connection.closing:  # while the body was read
+            _close(body)
+            lane.put_back(job)
+            connection.quit()
+            self._note_quiet()
+            return
         if isinstance(body, ReadFailure):
             self._crew.attempted(job, [UNREADABLE] * len(job.numbers), ())
-            lane.finished(connection, Verdict.GOOD, reusable=True)
+            self._rest(lane, connection)
             return
         connection.send(
             Transaction.of(job.flight.message.envelope, job.numbers, body),
-            lambda result: self._sent(lane, job, connection, result),
+            lambda result: self._sent(lane, job, connection, body, result),
         )
 
-    def _sent(self, lane: Lane, job: Job, connection: Connection, result: Result) -> None:
+    def _sent(
+        self, lane: Lane, job: Job, connection: Connection, body: bytes | BodyFile, result: Result
+    ) -> None:
+        _close(body)
         self._crew.attempted(job, result.outcomes, result.again)
-        reusable = result.reusable and connection.used_count < self._size()[1] and not self.stopping
-        self._idle_since[connection] = self._clock.monotonic()
-        verdict = verdict_of(result)
-        trouble = next((o for o in result.outcomes if isinstance(o, Deferred)), None)
-        lane.finished(
-            connection, verdict, reusable=reusable, trouble=None if verdict is Verdict.GOOD else trouble
+        now, use = self._clock.monotonic(), self._uses.get(connection)
+        reusable = (
+            result.reusable
+            and use is not None
+            and use.generation == self._generation
+            and now < use.opened_at + LONGEST_USE_S
+            and connection.used_count < self._size()[1]
+            and not self.stopping
         )
-        if not reusable:
+        if use is not None:
+            use.idle_since = now
+            self._idle[connection] = None
+        verdict = verdict_of(result)
+        stays = lane.finished(connection, verdict, reusable=reusable, trouble=trouble_of(result, verdict))
+        if not stays:
             connection.quit()
         if self.stopping:
             self._note_quiet()
+
+    def _rest(self, lane: Lane, connection: Connection) -> None:
+        """Nothing was sent."""
+        use = self._uses.get(connection)
+        if use is not None:
+            use.idle_since = self._clock.monotonic()
+            self._idle[connection] = None
+            lane.idled(connection)
 
     def _note_quiet(self) -> None:
         if not any(lane.busy for lane in self.by_target.values()):
             self._quiet.set()
 
     def _closed(self, lane: Lane, connection: Connection) -> None:
-        self._idle_since.pop(connection, None)
+        del self._uses[connection]
+        self._idle.pop(connection, None)
         lane.lost(connection)
         self._free_slot()
 
     def _free_slot(self) -> None:
+        """Whoever found no slot has its turn; who needs none any more costs nobody else a turn."""
         self.slots_busy -= 1
-        if self._starved:
+        while self._starved and self.slots_busy < self.slots and not self.stopping:
             lane = next(iter(self._starved))
             del self._starved[lane]
             lane.pump()
 
+    def _make_room(self) -> None:
+        """Connections without work give their slots to lanes that have work."""
+        self._making_room = False
+        for connection in tuple(self._idle)[: len(self._starved)]:
+            connection.quit()
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            self.sweep()
+            try:
+                self.sweep()
+            except Exception as error:  # noqa: BLE001 -- without the sweep everything would stop in time
+                self._log.emit("internal.error", where="sweep", error=repr(error))
 
     def sweep(self) -> None:
-        """Closes what idles too long, lets re-opened windows try, forgets lanes with nothing to remember."""
+        """Closes what idles too long, lets re-opened windows try, ends waits that are too long, forgets lanes
+        with nothing to remember."""
         now = self._clock.monotonic()
+        for connection in tuple(self._idle):
+            if now - self._uses[connection].idle_since < self._idle_s:
+                break  # the others began to idle later
+            connection.quit()
         for target, lane in tuple(self.by_target.items()):
-            for connection in tuple(lane.idle):
-                if now - self._idle_since.get(connection, now) >= self._idle_s:
-                    connection.quit()
-                    lane.lost(connection)
             lane.pump()
+            if self.may_begin():
+                for job in lane.impatient(now - LONGEST_WAIT_S):
+                    self._crew.waited(job)
             if lane.is_empty and lane.window.is_forgettable(now):
                 del self.by_target[target]
 
 
-def verdict_of(result: Result) -> Verdict:
-    """What a transaction says about the destination's health, not about the message."""
-    if result.connection_lost:
-        return Verdict.BROKEN
-    if any(isinstance(o, Deferred) and o.reason is Reason.THROTTLED for o in result.outcomes):
-        return Verdict.BUSY
-    return Verdict.GOOD
+def _close(body: bytes | BodyFile | ReadFailure) -> None:
+    """Its file: each attempt opens its own."""
+    if isinstance(body, BodyFile):
+        body.close()

@@ -51,9 +51,10 @@ class Loader:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_S)
             self._wake.clear()
-            self._look()
+            self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Asks for the next page when there is room for it; no-op while one is on its way."""
         room = self._dispatcher.room
         if self._loading or self.paused or room <= 0:
             return

@@ -32,6 +32,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False, array_like=True):
     last_remote: Remote | None = None
     last_attempt: float = 0.0
     hold_reason: str = ""
+    quarantined: bool = False  # a quarantine route held it once; if it waits again, a person let it pass
 
 
 class Place(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -44,7 +45,7 @@ class Place(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One queued message. ``id`` orders by arrival and is unique in its spool; ``queue_id`` is unique anywhere.
+    """One queued message. ``id`` orders by arrival and is unique in its spool, ``queue_id`` anywhere.
 
     ``content`` holds the bytes only while they are warm (just accepted and
     small); who needs them asks the spool, which answers from here or from disk.

@@ -103,6 +103,11 @@ class Window:
             return self.in_flight < self._size
         return self._phase is Phase.CLOSED and not self.in_flight and now >= self._closed_until
 
+    @property
+    def is_overfull(self) -> bool:
+        """More in flight than there should be now: whoever is done with a connection lets it go."""
+        return self._phase is Phase.CLOSED or self.in_flight > self._size
+
     def acquire(self, now: float) -> None:
         """Takes a slot; on a closed window whose delay is over, the probe's."""
         assert self.may_start(now)
@@ -149,7 +154,7 @@ class Window:
         self._closed_until = 0.0
 
     def set_limit(self, limit: int) -> None:
-        """A new limit; connections above it are not cut, only not replaced."""
+        """A new limit; connections above it go when what they do is done (``is_overfull``)."""
         assert limit >= 1
         if self._threshold == self._limit:
             self._threshold = limit
