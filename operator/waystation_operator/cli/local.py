@@ -5,7 +5,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from waystation_operator.local import apply, stop, summary
 from waystation_operator.local import record as records
 from waystation_operator.local.layout import Layout
 from waystation_operator.local.lock import BusyError, held
-from waystation_operator.local.place import ADMIN_OFFSET, HIGHEST, PORT_BASE, place
+from waystation_operator.local.place import ADMIN_OFFSET, HIGHEST, PORT_BASE, Placement, place
 from waystation_operator.local.record import Record
 from waystation_operator.local.supervisor import READY_WITHIN_S, Supervisor
 from waystation_operator.local.topology import Desired, Settings, admin_ports, desired
@@ -39,7 +39,7 @@ class DNSServer(click.ParamType[str]):
 _data = click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    default=".waystation",
+    default=summary.DATA,
     show_default=True,
     help="Folder of this run: queues, logs, what the sink received.",
 )
@@ -87,27 +87,38 @@ def up(
     Exits 0 when stopped as asked, 1 if the environment is in the way, 2 if a FILE is wrong.
     """
     layout = Layout(data.absolute())
-    current = stop.live(layout)
-    before = records.read_desired(layout) if current else Desired()
-    settings = Settings(
-        port_base=before.settings.port_base if port_base is None else port_base,
-        sink=before.settings.sink if sink is None else sink,
-        dns=dns or before.settings.dns,
-    )
+    with _environment():
+        current = stop.live(layout)
+        before = records.read_desired(layout) if current else Desired()
+        settings = Settings(
+            port_base=before.settings.port_base if port_base is None else port_base,
+            sink=before.settings.sink if sink is None else sink,
+            dns=dns or before.settings.dns,
+        )
+        kept = admin_ports(before) if settings.port_base == before.settings.port_base else {}
+        placement = _placement(files, settings, kept)
+        _bring_up(layout, current, placement, desired(placement, layout, settings), detach=detach)
+
+
+def _placement(files: Sequence[str], settings: Settings, kept: Mapping[str, int]) -> Placement:
+    """What the files describe, placed on this machine; or the end of the command."""
     loaded, plans = validated(files, lambda port: settings.port_base + port)
-    same_base = settings.port_base == before.settings.port_base
-    kept = admin_ports(before) if same_base else {}
     placement = place(plans, settings.port_base, sink=settings.sink, admin_ports=kept)
     report(loaded.locate(placement.problems), (), files)
     for plan in plans:
         for notice in plan.notices:
             click.echo(f"notice: {notice}", err=True)
-    wanted = desired(placement, layout, settings)
-    with _environment(), ExitStack() as lock:
+    return placement
+
+
+def _bring_up(
+    layout: Layout, current: Record | None, placement: Placement, wanted: Desired, *, detach: bool
+) -> None:
+    with ExitStack() as lock:
         lock.enter_context(held(layout, "waystation local up"))
         found = stop.live(layout)
         if (found and found.supervisor) != (current and current.supervisor):
-            _refuse(f"{data} was started or stopped by somebody else just now; try again")
+            _refuse(f"{layout.root} was started or stopped by somebody else just now; try again")
         if current is None:
             stop.end_orphans(layout, click.echo)
         if complaints := list(apply.taken_ports(wanted, current)):
@@ -123,14 +134,23 @@ def up(
 
 def _change(layout: Layout, current: Record, wanted: Desired, digests: dict[str, str]) -> None:
     names = {process.name for process in wanted.processes}
-    gone = [x.process.name for x in current.processes if x.process.name not in names]
+    gone = [running for running in current.processes if running.process.name not in names]
+    left = apply.queued(gone)
     if complaint := apply.ask(layout, current):
         _refuse(complaint)
     if complaints := apply.taken_up(wanted, digests):
         _refuse(*complaints)
-    for name in gone:
-        click.echo(f"stopped {name}; what its queue holds stays in {layout.pod(name)} until it runs again")
+    if gone:
+        click.echo(f"stopped {', '.join(running.process.name for running in gone)}")
+        _keep(left)
     _show(layout, "changed")
+
+
+def _keep(left: dict[str, int]) -> None:
+    for name, count in left.items():
+        if count:
+            kept = f"{count} message{'s' if count > 1 else ''}"
+            click.echo(f"{name} keeps {kept} in its queue, and goes on with it when it runs again")
 
 
 def _detached(layout: Layout) -> None:
@@ -160,7 +180,7 @@ def _foreground(layout: Layout, unlock: Callable[[], None]) -> None:
         with contextlib.suppress(OSError):  # the terminal may be gone; the relays need not notice
             click.echo(text, err=True)
 
-    def ready(_: Record) -> None:
+    def ready() -> None:
         unlock()
         with contextlib.suppress(OSError):
             _show(layout, "running; Ctrl-C stops it")
@@ -181,7 +201,9 @@ def down(data: Path) -> None:
     layout = Layout(data.absolute())
     with _environment():
         if (record := stop.live(layout)) is not None:
+            left = apply.queued(record.processes)
             stop.end_run(record, click.echo)
+            _keep(left)
         elif not layout.root.is_dir():
             click.echo(f"nothing runs in {data}")
             return
@@ -205,12 +227,13 @@ def status(data: Path, output: str) -> None:
     Exits 0 if everything is ready, 1 if not, or if nothing runs.
     """
     layout = Layout(data.absolute())
-    record = stop.live(layout)
+    with _environment():
+        record, left = stop.live(layout), stop.orphans(layout)
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(record)).decode())
     elif record is not None:
         _show(layout, "running")
-    elif left := stop.orphans(layout):
+    elif left:
         names = ", ".join(sorted(left))
         click.echo(f"the supervisor is gone, {names} still run; `waystation local down` ends them", err=True)
     else:

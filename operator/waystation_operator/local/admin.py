@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 
 _TIMEOUT = aiohttp.ClientTimeout(total=1)
+_MESSAGES = b"waystation_queue_messages{"
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -31,6 +32,13 @@ async def configuration(admin: str) -> Configuration | None:
         return msgspec.json.decode(body, type=Configuration)
     except msgspec.MsgspecError:
         return None
+
+
+async def queued(admin: str) -> int | None:
+    """How many messages the relay has, waiting, under way or held; ``None`` when it does not say."""
+    status, body = await _get(f"{admin}/metrics")
+    figures = [line.rpartition(b" ")[2] for line in body.splitlines() if line.startswith(_MESSAGES)]
+    return int(sum(map(float, figures))) if status == 200 and figures else None
 
 
 async def _get(url: str) -> tuple[int, bytes]:

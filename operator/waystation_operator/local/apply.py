@@ -7,7 +7,7 @@ theirs up by themselves.
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from waystation_contract import codec
 from waystation_operator.local import admin, ports
@@ -15,7 +15,7 @@ from waystation_operator.local import record as records
 from waystation_operator.local.child import STOP_WITHIN_S
 from waystation_operator.local.layout import Layout, write_pod
 from waystation_operator.local.place import ADDRESS, Placement
-from waystation_operator.local.record import Record
+from waystation_operator.local.record import Record, Running
 from waystation_operator.local.stop import live
 from waystation_operator.local.supervisor import LOOK_AGAIN, READY_WITHIN_S
 from waystation_operator.local.topology import Desired, Process, document_of
@@ -31,7 +31,7 @@ def taken_ports(desired: Desired, current: Record | None) -> Iterator[str]:
         for listening in process.listening:
             if listening.port not in own and (why := ports.refusal(listening.port)):
                 yield (
-                    f"{ADDRESS}:{listening.port}, for {listening.what} of {process.name}, {why}; "
+                    f"{ADDRESS}:{listening.port} ({listening.what}, of {process.name}) {why}; "
                     "stop that, or choose other ports with --port-base"
                 )
 
@@ -63,6 +63,17 @@ def ask(layout: Layout, current: Record) -> str:
             return f"still not ready: {', '.join(late)}; see their logs"
         time.sleep(_POLL_S)
     return "the supervisor has ended meanwhile; run `waystation local up` again"
+
+
+def queued(processes: Sequence[Running]) -> dict[str, int]:
+    """How many messages each of these relays has, by pod; those that do not say are left out."""
+
+    async def all_of_them() -> dict[str, int]:
+        relays = [running.process for running in processes if running.process.admin]
+        counts = await asyncio.gather(*(admin.queued(relay.admin) for relay in relays))
+        return {relay.name: count for relay, count in zip(relays, counts, strict=True) if count is not None}
+
+    return asyncio.run(all_of_them())
 
 
 def taken_up(desired: Desired, digests: dict[str, str]) -> list[str]:

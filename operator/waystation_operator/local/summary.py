@@ -5,10 +5,13 @@ from pathlib import Path
 
 from waystation_operator.local.layout import Layout
 from waystation_operator.local.place import ADDRESS
-from waystation_operator.local.record import Record, Running
+from waystation_operator.local.record import Record
 from waystation_operator.local.topology import SINK
 
 Row = tuple[str, ...]
+
+DATA = ".waystation"  # where commands look when they are given no --data
+SEND_PORT = 2525  # where `waystation send` goes when it is given no --server
 
 
 def ports(record: Record) -> list[str]:
@@ -39,22 +42,19 @@ def processes(record: Record, here: Path) -> list[str]:
 
 def next_steps(record: Record, layout: Layout, here: Path) -> list[str]:
     """Commands worth trying now."""
-    relays = [running for running in record.processes if running.process.admin]
-    data = "" if layout.root == here / ".waystation" else f" --data {shown(layout.root, here)}"
+    relays = [running.process for running in record.processes if running.process.admin]
+    data = "" if layout.root == here / DATA else f" --data {shown(layout.root, here)}"
     steps: list[Row] = []
     if relays:
-        port = relays[0].process.listening[0].port
-        steps.append((f"waystation send --server {ADDRESS}:{port} --to ann@example.com", "a test mail"))
-        steps += [(_queue(running, here), f"what {running.process.name} still has") for running in relays[:1]]
+        port = relays[0].listening[0].port
+        server = "" if port == SEND_PORT else f" --server {ADDRESS}:{port}"
+        mail = "--from app@shop.example --to ann@corp.example"
+        steps.append((f"waystation send{server} {mail}", "hand in a mail"))
+        steps.append((f"waystation queue list{data}", "what waits, and why"))
     if any(running.process.name == SINK for running in record.processes):
         steps.append((f"ls {shown(layout.sink, here)}", "what the sink has received"))
     steps.append((f"waystation local down{data}", "stop it all; queues stay"))
     return columns(steps)
-
-
-def _queue(running: Running, here: Path) -> str:
-    token = shown(Path(running.process.token_file), here)
-    return f"waystation queue list --admin {running.process.admin} --token-file {token}"
 
 
 def columns(rows: Sequence[Row]) -> list[str]:

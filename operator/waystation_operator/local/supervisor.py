@@ -49,7 +49,7 @@ class Supervisor:
         self._hurry = asyncio.Event()
         self._changed = asyncio.Event()
 
-    async def run(self, on_ready: Callable[[Record], None]) -> int:
+    async def run(self, on_ready: Callable[[], None]) -> int:
         """Until told to stop. 1: something did not even start, and everything was stopped again."""
         loop = asyncio.get_running_loop()
         for signum in _ENDING:
@@ -61,7 +61,8 @@ class Supervisor:
                 failed = await self._settled()
                 if failed is None and not self._stop.is_set():
                     self._up = True
-                    on_ready(self.snapshot(settled=True))
+                    on_ready()
+                    self.publish()
                 while failed is None and not self._stop.is_set():
                     await self._apply_when_asked(tasks)
                 await self._stop_children(list(self._children.values()))
@@ -82,15 +83,13 @@ class Supervisor:
             self._say("stopping; relays finish what they are receiving, which may take a minute")
         self._stop.set()
 
-    def snapshot(self, *, settled: bool) -> Record:
+    def publish(self) -> None:
+        """Writes the record: settled once everything has been ready at the start, and while it is."""
         own = records.identify(os.getpid())
         assert own is not None
+        settled = self._up and all(child.state is State.READY for child in self._children.values())
         processes = tuple(child.running() for child in self._children.values())
-        return Record(own, self._generation, settled, processes)
-
-    def publish(self) -> None:
-        settled = all(child.state is State.READY for child in self._children.values())
-        records.write_record(self._layout, self.snapshot(settled=settled))
+        records.write_record(self._layout, Record(own, self._generation, settled, processes))
 
     async def _apply_when_asked(self, tasks: asyncio.TaskGroup) -> None:
         stop, change = asyncio.create_task(self._stop.wait()), asyncio.create_task(self._changed.wait())
@@ -102,12 +101,16 @@ class Supervisor:
             await self._apply(tasks)
 
     async def _apply(self, tasks: asyncio.TaskGroup) -> None:
-        """Stops what is no longer wanted as it is, starts what is missing, leaves the rest alone."""
+        """Stops what is not wanted or called otherwise, starts what is missing, leaves the rest running."""
         wanted = {process.name: process for process in records.read_desired(self._layout).processes}
-        leaving = [x for name, x in self._children.items() if wanted.get(name) != x.process]
-        await self._stop_children(leaving)
+        calls = {name: process.argv for name, process in wanted.items()}
+        await self._stop_children(
+            [child for name, child in self._children.items() if calls.get(name) != child.process.argv]
+        )
         for name, process in wanted.items():
-            if name not in self._children:
+            if name in self._children:
+                self._children[name].process = process  # it may listen elsewhere by now
+            else:
                 child = self._children[name] = Child(process, self._say_once_up, self.publish)
                 child.task = tasks.create_task(child.keep())
         self._generation += 1
@@ -144,7 +147,7 @@ class Supervisor:
 def main(directory: str) -> int:
     """Detached: what there is to say goes to standard output, which is the log."""
     supervisor = Supervisor(Layout(Path(directory)), click.echo)
-    return asyncio.run(supervisor.run(lambda _: None))
+    return asyncio.run(supervisor.run(lambda: None))
 
 
 if __name__ == "__main__":
