@@ -1,6 +1,7 @@
 """What a postmaster does to the queue with ``waystation queue``, on a running relay."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.support import clients
@@ -51,11 +52,7 @@ def test_quarantined_mail_waits_for_a_person(relay: RelayProcess, sink: Sink) ->
     """A quarantine route holds the mail; and the queue says which route did."""
     clients.send(relay.port, "a@shop.test", "b@held.test", clients.mail("suspicious"))
     queue_id = waiting(relay, "b@held.test")
-    (message,) = (
-        relay.queue("show", queue_id)
-        if isinstance(relay.queue("show", queue_id), list)
-        else [relay.queue("show", queue_id)]
-    )
+    (message,) = relay.queue("show", queue_id)
     assert "test/held" in str(message)
     assert sink.received == []
 
@@ -99,16 +96,17 @@ def test_bounce_by_hand(relay: RelayProcess, sink: Sink) -> None:
     until(lambda: relay.queued() == 0, "an empty queue")
 
 
-def test_without_the_token_nothing_changes(relay: RelayProcess, sink: Sink) -> None:
+def test_without_the_token_nothing_changes(relay: RelayProcess, sink: Sink, tmp_path: Path) -> None:
     """The admin port refuses who cannot name the pool's token."""
     clients.send(relay.port, "a@shop.test", "b@held.test", clients.mail("mine"))
     queue_id = waiting(relay, "b@held.test")
-    token = relay.token.read_text()
+    right = relay.token
+    relay.token = tmp_path / "token"  # for the command; the relay has its own
+    relay.token.write_text("wrong")
     try:
-        relay.token.write_text("wrong")
         run = relay.queue_run("delete", queue_id)
     finally:
-        relay.token.write_text(token)
+        relay.token = right
     assert run.returncode != 0
     assert "token" in (run.stdout + run.stderr).lower()
     assert waiting(relay, "b@held.test") == queue_id

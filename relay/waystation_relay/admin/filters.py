@@ -42,8 +42,8 @@ def _status(name: str, value: object) -> Status:
 
 def _ids(name: str, value: object) -> tuple[str, ...]:
     ids = value if isinstance(value, list) else [value]
-    if len(ids) > MOST_IDS:
-        raise Problem(400, f"{name}: {len(ids)} queue ids", f"name at most {MOST_IDS} in one call")
+    if not 0 < len(ids) <= MOST_IDS:
+        raise Problem(400, f"{name}: {len(ids)} queue ids", f"name 1 to {MOST_IDS} in one call")
     return tuple(_text(name, each) for each in ids)
 
 

@@ -49,9 +49,7 @@ class QueueHandlers:
 
     async def browse(self, request: web.Request) -> web.Response:
         await self._access.demand(request)
-        given: dict[str, object] = dict(request.query)
-        if "id" in given:
-            given["id"] = request.query.getall("id")
+        given = _parameters(request)
         limit = _number(given.pop("limit", DEFAULT_PAGE), "limit", 1, LARGEST_PAGE)
         after = _number(given.pop("after", 0), "after", 0, 2**63 - 1)
         found = await self._spool.find(query_of(given), limit, after)
@@ -101,6 +99,17 @@ class QueueHandlers:
 
     async def _unknown(self, queue_ids: Iterable[str]) -> list[str]:
         return [queue_id for queue_id in queue_ids if await self._spool.get(queue_id) is None]
+
+
+def _parameters(request: web.Request) -> dict[str, object]:
+    """The URL's parameters; only ``id`` may be there several times."""
+    given: dict[str, object] = {}
+    for name in request.query:
+        values = request.query.getall(name)
+        if len(values) > 1 and name != "id":
+            raise Problem(400, f"{name!r:.80} is given {len(values)} times", "give it once")
+        given[name] = values if name == "id" else values[0]
+    return given
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

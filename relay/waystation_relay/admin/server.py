@@ -24,8 +24,9 @@ from waystation_relay.spool.values import SpoolUnavailable
 
 LARGEST_BODY_BYTES = 64 * 1024
 STOP_WITHIN_S = 1.0
-# aiohttp reports every request that is not HTTP with a traceback; the client was told, and nobody else need be.
-_UNHEARD = logging.Logger("admin", level=logging.CRITICAL)
+# aiohttp reports each request that is no HTTP with a traceback; its client is told, and nobody else need be.
+_UNHEARD = logging.getLogger("waystation.admin")
+_UNHEARD.disabled = True
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
