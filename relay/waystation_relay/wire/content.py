@@ -49,9 +49,11 @@ class Inspector:
 
     def _seek(self, piece: bytes) -> None:
         seen = self._seen
-        if not seen and (end := piece.find(_HEADER_END)) >= 0:  # nearly always
-            self.header = piece[: end + 2]
-            return
+        if not seen and not piece.startswith(b"\r\n"):
+            end = piece.find(_HEADER_END)
+            if end >= 0:  # nearly always
+                self.header = piece[: end + 2]
+                return
         start = max(0, len(seen) - len(_HEADER_END) + 1)
         seen += piece
         end = -2 if seen.startswith(b"\r\n") else seen.find(_HEADER_END, start)  # -2: no header at all
@@ -119,17 +121,16 @@ class ChunkDecoder:
     def begin(self, size_bytes: int) -> None:
         self.left = size_bytes
 
-    def feed(self, data: bytes) -> bytes | None:
-        """What follows the chunk; ``None`` while it is not complete."""
-        mine, rest = data[: self.left], data[self.left :]
-        self.left -= len(mine)
-        if mine:
-            piece = self._held + mine
+    def feed(self, data: bytes) -> bool:
+        """Take octets of the chunk, no more than are ``left``; whether it is complete."""
+        self.left -= len(data)
+        if data:
+            piece = self._held + data
             self._held = b"\r" if piece.endswith(b"\r") else b""
             piece = piece[: len(piece) - len(self._held)]
             if piece:
                 self._take(piece)
-        return rest if not self.left else None
+        return not self.left
 
     def finish(self) -> None:
         """After the last chunk."""
@@ -141,7 +142,7 @@ class ChunkDecoder:
 def chunk_of(arguments: str) -> tuple[int, bool] | None:
     """RFC 3030 §2: size, and whether it is the last."""
     words = arguments.split()
-    if not 1 <= len(words) <= 2 or not (words[0].isascii() and words[0].isdigit()):
+    if not arguments.isascii() or not 1 <= len(words) <= 2 or not words[0].isdigit():
         return None
     last = len(words) == 2
     if len(words[0]) > _CHUNK_DIGITS or (last and words[1].upper() != "LAST"):

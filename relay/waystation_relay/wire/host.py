@@ -7,7 +7,7 @@ from waystation_relay.wire.envelope import Mail
 
 
 class Host(Protocol):
-    """Who decides. Every ``bytes`` is a whole reply."""
+    """Who decides. Every ``bytes`` is a whole reply; a 421 to RCPT ends the session."""
 
     def hello(self, name: str, *, extended: bool) -> bytes: ...
     def mail(self, command: Mail) -> bytes: ...

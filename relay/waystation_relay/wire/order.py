@@ -1,4 +1,4 @@
-"""Which command is allowed when (RFC 5321 §4.1.4), and what is said when it is not."""
+"""Where a conversation stands, which command is allowed when (RFC 5321 §4.1.4), and what is said when not."""
 
 import enum
 
@@ -13,6 +13,18 @@ class State(enum.IntEnum):  # int: an Enum's hash is a Python call
     CHUNKS = enum.auto()  # BDAT has begun
 
 
+class Mode(enum.IntEnum):
+    """What the next bytes are."""
+
+    COMMANDS = enum.auto()
+    SKIPPING = enum.auto()  # the rest of a line that is too long
+    DATA = enum.auto()
+    CHUNK = enum.auto()
+    WAITING = enum.auto()
+    CLOSED = enum.auto()
+
+
+CONTENT_MODES = frozenset({Mode.DATA, Mode.CHUNK, Mode.WAITING})
 _ANY = frozenset(State)
 ORDER: dict[str, frozenset[State]] = {
     "EHLO": _ANY,

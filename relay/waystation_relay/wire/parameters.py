@@ -108,10 +108,11 @@ def parse(text: str, known: Mapping[str, Parser]) -> dict[str, object]:
     found: dict[str, object] = {}
     for item in text.split():
         keyword, equals, value = item.partition("=")
-        keyword = keyword.upper()
+        if keyword.isascii():  # some letters of other scripts have an ASCII upper case
+            keyword = keyword.upper()
         parser = known.get(keyword)
         if parser is None:
-            shown = keyword[:32] if keyword.isascii() and keyword.isprintable() else "given"
+            shown = keyword[:32] if keyword and keyword.isascii() and keyword.isprintable() else "given"
             raise BadParameter(replies.unknown_parameter(shown))
         if keyword in found:
             raise _bad(f"{keyword} is given twice")

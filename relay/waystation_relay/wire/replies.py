@@ -48,6 +48,7 @@ NO_TLS = _said(502, "5.5.1", "STARTTLS is not offered")
 
 TOO_EARLY = _said(554, "5.5.1", "Protocol error: client talks before it may")
 TOO_MANY_ERRORS = _said(421, "4.7.0", "Too many errors, closing connection")
+TOO_IDLE = _said(421, "4.7.0", "Too many commands and no message, closing connection")
 NOT_SMTP = _said(421, "4.7.0", "This is an SMTP server, closing connection")
 SHUTTING_DOWN = _said(421, "4.3.2", "Service is shutting down, try again later")
 TOO_MANY_SESSIONS = _said(421, "4.3.2", "Too many connections, try again later")

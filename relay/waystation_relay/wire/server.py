@@ -15,36 +15,26 @@ Invariants
     before its reply: that would be a client talking to somebody else.
     ``is_closing`` is set with the last reply; nothing is read after it.
     What is kept unparsed is bounded by the caller, who stops reading while ``is_waiting``.
+    Work is proportional to what arrives, however it is cut.
 """
 
-import enum
 from collections.abc import Callable
 
 from waystation_relay.wire import envelope, replies
 from waystation_relay.wire.content import ChunkDecoder, DataDecoder, chunk_of
 from waystation_relay.wire.host import Host
-from waystation_relay.wire.order import ORDER, WRONG_ORDER, State
+from waystation_relay.wire.order import CONTENT_MODES, ORDER, WRONG_ORDER, Mode, State
 
 LINE_BYTES = 2048  # RFC 5321 §4.5.3.1.4 asks for 512, the extensions' parameters add 800
-MOST_ERRORS = 20
+MOST_ERRORS = 20  # of grammar and order
+MOST_IDLE = 100  # commands that bring no mail nearer, between two messages
 _HTTP = frozenset({b"GET", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE"})
-
-
-class Mode(enum.IntEnum):
-    """What the next bytes are."""
-
-    COMMANDS = enum.auto()
-    SKIPPING = enum.auto()  # the rest of a line that is too long
-    DATA = enum.auto()
-    CHUNK = enum.auto()
-    WAITING = enum.auto()
-    CLOSED = enum.auto()
 
 
 class Server:
     __slots__ = (
-        "_chunk_bytes", "_chunks", "_data", "_errors", "_host", "_instead", "_last", "_mode", "_pending",
-        "_smtputf8", "_state", "_tls_begins",
+        "_at", "_chunk_bytes", "_chunks", "_data", "_errors", "_host", "_idle", "_instead", "_last", "_mode",
+        "_pending", "_refused", "_smtputf8", "_state", "_tls_begins",
     )  # fmt: skip
 
     def __init__(self, host: Host) -> None:
@@ -52,7 +42,9 @@ class Server:
         self._state = State.START
         self._mode = Mode.COMMANDS
         self._pending = b""
-        self._errors = 0
+        self._at = 0  # how far ``_pending`` has been read, while ``_run`` reads it
+        self._errors = self._idle = 0
+        self._refused = False  # the sender or a recipient: what was pipelined behind it cannot be in order
         self._smtputf8 = False
         self._data: DataDecoder | None = None
         self._chunks: ChunkDecoder | None = None
@@ -76,7 +68,7 @@ class Server:
     @property
     def in_content(self) -> bool:
         """A message is on its way, or its reply is awaited."""
-        return self._mode in _CONTENT_MODES or self._state is State.CHUNKS
+        return self._mode in CONTENT_MODES or self._state is State.CHUNKS
 
     @property
     def tls_begins(self) -> bool:
@@ -110,12 +102,13 @@ class Server:
         """Nothing more is read."""
         self._mode = Mode.CLOSED
         self._pending = b""
+        self._at = 0
 
     # Reading
 
     def _run(self) -> bytes:
         out: list[bytes] = []
-        while self._pending or self._mode is Mode.CHUNK:
+        while self._at < len(self._pending) or self._mode is Mode.CHUNK:
             match self._mode:
                 case Mode.COMMANDS:
                     said = self._line()
@@ -132,20 +125,22 @@ class Server:
             out.append(said)
             if said[:1] == b"5" and self._mode is Mode.COMMANDS and self._is_protocol_error(said):
                 out.append(self._count_error())
-        if self._mode is Mode.CLOSED:
-            self._pending = b""
+        if self._at:
+            self._pending = self._pending[self._at :]
+            self._at = 0
         return b"".join(out)
 
     def _line(self) -> bytes | None:
         """One command; ``None`` while it is not complete."""
-        pending = self._pending
-        end = pending.find(b"\n", 0, LINE_BYTES)
+        pending, at = self._pending, self._at
+        end = pending.find(b"\n", at, at + LINE_BYTES)
         if end < 0:
-            if len(pending) < LINE_BYTES:
+            if len(pending) - at < LINE_BYTES:
                 return None
             self._mode = Mode.SKIPPING
             return b""
-        line, self._pending = pending[:end], pending[end + 1 :]
+        line = pending[at:end]
+        self._at = end + 1
         if not line.endswith(b"\r"):
             return self._end(replies.BARE_LF)
         line = line[:-1]
@@ -164,30 +159,32 @@ class Server:
         return action.run(self, arguments)
 
     def _skip(self) -> bytes | None:
-        end = self._pending.find(b"\n")
+        pending = self._pending
+        end = pending.find(b"\n", self._at)
         if end < 0:
-            self._pending = b""
+            self._at = len(pending) - pending.endswith(b"\r")  # perhaps half of the line's end
             return None
-        self._pending = self._pending[end + 1 :]
+        self._at = end + 1
+        if not pending.endswith(b"\r", 0, end):
+            return self._end(replies.BARE_LF)
         self._mode = Mode.COMMANDS
         return replies.LINE_TOO_LONG
 
     def _content(self) -> bytes | None:
         assert self._data is not None
-        rest = self._data.feed(self._pending)
+        rest = self._data.feed(self._pending[self._at :])
+        self._pending, self._at = rest or b"", 0
         if rest is None:
-            self._pending = b""
             return None
-        self._pending, self._data = rest, None
+        self._data = None
         return self._finish()
 
     def _chunk(self) -> bytes | None:
         assert self._chunks is not None
-        rest = self._chunks.feed(self._pending)
-        if rest is None:
-            self._pending = b""
+        piece = self._pending[self._at : self._at + self._chunks.left]
+        self._at += len(piece)
+        if not self._chunks.feed(piece):
             return None
-        self._pending = rest
         self._mode = Mode.COMMANDS
         if self._instead is not None:
             said, self._instead = self._instead, None
@@ -203,6 +200,7 @@ class Server:
 
     def _finish(self) -> bytes:
         """The content is complete."""
+        self._idle = 0
         said = self._host.end_content()
         if said is None:
             self._mode = Mode.WAITING
@@ -214,7 +212,7 @@ class Server:
     def _over(self) -> None:
         """The transaction is."""
         self._host.reset()
-        self._smtputf8 = False
+        self._smtputf8 = self._refused = False
         self._chunks = None
         if self._state is not State.START:
             self._state = State.READY
@@ -231,18 +229,20 @@ class Server:
         name = arguments.strip()
         if not name or len(name) > 255 or not name.isascii() or not name.isprintable() or " " in name:
             return replies.HELO_SYNTAX
-        if self._state is State.START and self._pending:
+        if self._state is State.START and self._at < len(self._pending):
             return self._end(replies.TOO_EARLY)
         self._over()
         self._state = State.READY
-        return self._host.hello(name, extended=extended)
+        return self._idly(self._host.hello(name, extended=extended))
 
     def _mail(self, arguments: str) -> bytes:
         command = envelope.mail(arguments)
         if isinstance(command, bytes):
+            self._refused = True
             return command
         said = self._host.mail(command)
-        if said[:1] == b"2":
+        self._refused = said[:1] != b"2"
+        if not self._refused:
             self._smtputf8 = command.smtputf8
             self._state = State.MAIL
         return said
@@ -250,11 +250,14 @@ class Server:
     def _rcpt(self, arguments: str) -> bytes:
         recipient = envelope.rcpt(arguments, smtputf8=self._smtputf8)
         if isinstance(recipient, bytes):
+            self._refused = True
             return recipient
         said = self._host.rcpt(recipient)
         if said[:1] == b"2":
             self._state = State.RCPT
-        return said
+            return said
+        self._refused = True
+        return self._end(said) if said[:3] == b"421" else said
 
     def _data_(self, arguments: str) -> bytes:
         if arguments.strip():
@@ -296,16 +299,16 @@ class Server:
         if arguments.strip():
             return replies.NO_ARGUMENT
         self._over()
-        return replies.OK
+        return self._idly(replies.OK)
 
     def _noop(self, _arguments: str) -> bytes:
-        return replies.OK
+        return self._idly(replies.OK)
 
     def _vrfy(self, _arguments: str) -> bytes:
-        return replies.VRFY
+        return self._idly(replies.VRFY)
 
     def _help(self, _arguments: str) -> bytes:
-        return replies.HELP
+        return self._idly(replies.HELP)
 
     def _known_only(self, _arguments: str) -> bytes:
         return replies.NOT_IMPLEMENTED
@@ -316,7 +319,7 @@ class Server:
     def _starttls(self, arguments: str) -> bytes:
         if arguments.strip():
             return replies.NO_ARGUMENT
-        if self._pending:
+        if self._at < len(self._pending):
             return self._end(replies.TOO_EARLY)
         if not self._host.start_tls():
             return replies.NO_TLS
@@ -337,12 +340,16 @@ class Server:
         return self._read_chunk(parsed[0], instead=said)
 
     def _is_protocol_error(self, said: bytes) -> bool:
-        """Grammar and order; that policy says no is no fault of the client's."""
-        return said[4:8] == b"5.5."
+        """Grammar and order; that policy says no is no fault of the client's, nor what it pipelined then."""
+        return said[4:8] == b"5.5." and not (self._refused and said in _FOLLOWS)
 
     def _count_error(self) -> bytes:
         self._errors += 1
         return self._end(replies.TOO_MANY_ERRORS) if self._errors >= MOST_ERRORS else b""
+
+    def _idly(self, said: bytes) -> bytes:
+        self._idle += 1
+        return said if self._idle <= MOST_IDLE else self._end(replies.TOO_IDLE)
 
     def _end(self, said: bytes) -> bytes:
         self._host.reset()
@@ -379,9 +386,8 @@ class _Verb:
         self.states = ORDER[name]
 
 
+_FOLLOWS = frozenset({replies.MAIL_FIRST, replies.NO_RECIPIENTS})
 VERBS = {name.encode(): _Verb(name, run) for name, run in _ACTIONS.items()}
-
-_CONTENT_MODES = frozenset({Mode.DATA, Mode.CHUNK, Mode.WAITING})
 
 
 def _unknown(verb: bytes) -> bytes:
