@@ -107,6 +107,7 @@ def main() -> int:
         return 1
     folder = Path(tempfile.mkdtemp(prefix="waystation-bench-", dir=options.folder))
     folder.chmod(0o755)
+    tempfile.tempdir = str(folder)  # Postfix's queue too
     try:
         with servers(folder) as (pair, sink):
             results = measure(pair, sink, options.messages, options.rounds)

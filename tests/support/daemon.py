@@ -1,7 +1,14 @@
-"""A server program as a child process: started in the foreground, waited for, ended by its process id."""
+"""A server program as a child process: started in the foreground, waited for, ended by its process id.
 
+It works in a folder of its own and not in pytest's. Mail servers have users
+of their own, who must come to their files, and every pytest that starts
+closes the folder that all of pytest's are in. Its log is left in the test's.
+"""
+
+import atexit
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,9 +28,9 @@ class Daemon:
     name: str
 
     def __init__(self, folder: Path, label: str) -> None:
-        self.folder = folder / f"{self.name}-{label}"
-        self.folder.mkdir(parents=True)
-        _let_through(self.folder)
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-{label}-")).resolve()
+        self.folder.chmod(0o711)
+        atexit.register(_leave, self.folder, folder / f"{self.name}-{label}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> Sequence[str]:
@@ -79,10 +86,7 @@ class Daemon:
         return (output + self.log())[-2000:]
 
 
-def _let_through(folder: Path) -> None:
-    """Mail servers work under users of their own, to whom pytest's folders are closed."""
-    top = Path(tempfile.gettempdir()).resolve()
-    for passed in (folder, *folder.resolve().parents):
-        if passed == top or passed.stat().st_uid != os.getuid():
-            break
-        passed.chmod(passed.stat().st_mode | 0o711)
+def _leave(folder: Path, log: Path) -> None:
+    with contextlib.suppress(OSError):
+        shutil.copyfile(folder / "log", log)
+    shutil.rmtree(folder, ignore_errors=True)

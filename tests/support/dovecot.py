@@ -34,6 +34,7 @@ default_internal_user = dovecot
 default_login_user = dovenull
 first_valid_uid = 1
 auth_mechanisms = plain login cram-md5
+auth_failure_delay = 0
 mail_location = maildir:{folder}/mail/%u
 mail_plugins = quota
 passdb {{
@@ -63,6 +64,9 @@ service auth {{
 }}
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service stats {{
   chroot =
