@@ -1,7 +1,7 @@
 """Who may look into the queue and change it: whoever names the token, and nobody else."""
 
 import pytest
-from tests.admin.conftest import TOKEN, Office
+from tests.support.office import TOKEN, Office
 
 from waystation_relay.admin.access import Access
 

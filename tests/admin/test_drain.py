@@ -1,6 +1,6 @@
 """Draining: no new sessions, the queue empties, and emptiness is only said when it is proven."""
 
-from tests.admin.conftest import Office
+from tests.support.office import Office
 
 
 async def test_draining_keeps_new_sessions_out(office: Office) -> None:

@@ -1,7 +1,7 @@
 """Gauges tell what is true at the scrape."""
 
 from prometheus_client.parser import text_string_to_metric_families
-from tests.admin.conftest import Office
+from tests.support.office import Office
 
 from waystation_relay.observe.catalogue import CATALOGUE, PREFIX, Kind
 

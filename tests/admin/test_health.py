@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.admin.conftest import Office
+from tests.support.office import Office
 
 from waystation_relay.admin.health import Stage
 from waystation_relay.spool.values import SpoolLimits

@@ -4,7 +4,7 @@ import asyncio
 import re
 
 import pytest
-from tests.admin.conftest import Answer, Office
+from tests.support.office import Answer, Office
 
 from waystation_relay.spool.identity import queue_id_of
 
