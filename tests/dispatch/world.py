@@ -351,6 +351,14 @@ class World:
         await self.stop()
         await self.start()
 
+    async def kill(self) -> None:
+        """The process is gone: no transaction is finished, no retained outcome recorded."""
+        await self.spool.close()
+        for server in self.network.servers.values():
+            server.waiting.clear()
+            for link in server.links:
+                link.closing, link.on_closed = True, None
+
     async def close(self) -> None:
         self.check()
         await self.stop()
@@ -428,13 +436,22 @@ class World:
             if (self.spool.moves, self.loader._cursor) == seen:
                 return
 
+    async def turns(self) -> None:
+        """A few turns of the loop, whatever else is still on its way."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+
     async def until(self, so: Callable[[], object], what: str) -> None:
         """For what other threads do beside the spool's."""
+        await self.until_so(so, what)
+        await self.quiet()
+
+    async def until_so(self, so: Callable[[], object], what: str) -> None:
+        """The same while the spool is in trouble: it answers nothing, so nothing becomes quiet."""
         deadline = asyncio.get_running_loop().time() + DEADLINE_S
         while not so():
             assert asyncio.get_running_loop().time() < deadline, f"waited {DEADLINE_S:g} s for {what}"
             await asyncio.sleep(0.001)
-        await self.quiet()
 
     async def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)

@@ -147,9 +147,7 @@ class Lanes:
         if self.slots_busy < self.slots:
             return True
         self._starved[lane] = None
-        if self._idle and not self._making_room:
-            self._making_room = True
-            asyncio.get_running_loop().call_soon(self._make_room)
+        self._give_way()
         return False
 
     def open(self, lane: Lane) -> None:
@@ -202,6 +200,7 @@ class Lanes:
         self._uses[opened] = Use(generation, now, now)
         self._idle[opened] = None
         lane.opened(opened)
+        self._give_way()
 
     def _send(
         self, lane: Lane, job: Job, connection: Connection, body: bytes | BodyFile | ReadFailure
@@ -242,6 +241,7 @@ class Lanes:
         stays = lane.finished(connection, verdict, reusable=reusable, trouble=trouble_of(result, verdict))
         if not stays:
             connection.quit()
+        self._give_way()
         if self.stopping:
             self._note_quiet()
 
@@ -252,6 +252,7 @@ class Lanes:
             use.idle_since = self._clock.monotonic()
             self._idle[connection] = None
             lane.idled(connection)
+            self._give_way()
 
     def _note_quiet(self) -> None:
         if not any(lane.busy for lane in self.by_target.values()):
@@ -271,8 +272,13 @@ class Lanes:
             del self._starved[lane]
             lane.pump()
 
-    def _make_room(self) -> None:
+    def _give_way(self) -> None:
         """Connections without work give their slots to lanes that have work."""
+        if self._starved and self._idle and not self._making_room:
+            self._making_room = True
+            asyncio.get_running_loop().call_soon(self._make_room)
+
+    def _make_room(self) -> None:
         self._making_room = False
         for connection in tuple(self._idle)[: len(self._starved)]:
             connection.quit()

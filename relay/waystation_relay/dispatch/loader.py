@@ -72,11 +72,11 @@ class Loader:
 
     def _loaded(self, messages: list[Message], cursor: Cursor) -> None:
         self._loading = False
+        self._more = cursor != self._cursor  # a page of unreadable rows is empty and not the last
         self._cursor = cursor
         for message in messages:
             if message.id not in self._stale:
                 self._dispatcher.take(message)
-        self._more = bool(messages)
         if self._more:
             self._wake.set()
 

@@ -42,16 +42,19 @@ class People:
 
     async def change(self, query: Query, action: Action) -> int:
         """Carries the action out; how many messages it changed."""
-        changed = await self._spool.change(query, action)
         at_once = isinstance(action, Release | RetryNow)
-        for message_id in changed:
-            flight = self._dispatcher.flights.get(message_id)
-            if flight is not None:
-                flight.refresh(await self._spool.get(flight.message.queue_id), due=at_once)
+        count = 0
+        async for changed in self._spool.changing(query, action):
+            count += len(changed)
+            for message_id in changed:
+                flight = self._dispatcher.flights.get(message_id)
+                if flight is not None:
+                    flight.refresh(await self._spool.get(flight.message.queue_id), due=at_once)
+            if at_once:
+                self._loader.rewind()
         if at_once:
-            self._loader.rewind()
             self._dispatcher.lanes.reopen()
-        return len(changed)
+        return count
 
     async def bounce(self, query: Query, reason: str) -> int:
         """Fails the matching recipients as if the destination had refused them: their senders are told.
@@ -89,7 +92,7 @@ class People:
         waits: list[asyncio.Future[None]] = []
         for message_id, flight in claimed.items():
             now = fresh.get(message_id)
-            flight.refresh(now, due=True)
+            flight.progress = {row.number: row for row in now.pending} if now is not None else {}
             if now is not None:
                 flight.overrule(dict.fromkeys(matching(query, now), verdict))
             waits.append(_settling(flight))
