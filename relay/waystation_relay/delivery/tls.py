@@ -41,6 +41,7 @@ def why(error: Exception) -> str:
         return f"its certificate is not valid for it: {error.verify_message}"
     if isinstance(error, TimeoutError):
         return "it did not complete the TLS handshake in time"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return f"the TLS handshake failed: {error.reason.replace('_', ' ').lower()}"
+    reason = getattr(error, "reason", None)  # of an SSLError, if OpenSSL gave it one
+    if isinstance(reason, str):
+        return f"the TLS handshake failed: {reason.replace('_', ' ').lower()}"
     return f"the TLS handshake failed: {str(error) or 'connection closed'}"
