@@ -125,6 +125,7 @@ class Demo:
         self.screen.say(f"What {APP} gets, with the details for machines and the mail's header attached:")
         self.screen.output(human.get_content().rstrip().splitlines())
         self.promise(report.get_content_type() == "multipart/report", "the report is one in form")
+        self.promise(report["Return-Path"] == "<>", "the report has the null sender")
         self.screen.good("The sender knows, in words.")
 
     def wait(self) -> None:

@@ -92,7 +92,7 @@ class Keeper:
             assert self._maildir is not None
             self._maildir.mkdir(parents=True, exist_ok=True)
             box = mailbox.Maildir(self._maildir / folder_name(address), create=True)
-            head = f"Return-Path: <{envelope.mail_from or ''}>\nDelivered-To: {address}\n".encode()
+            head = f"Return-Path: <{_sender(envelope)}>\nDelivered-To: {address}\n".encode()
             box.add(head + content.replace(b"\r\n", b"\n"))
 
     def _say(self, envelope: Envelope, recipients: Sequence[str], reply: str) -> None:
@@ -100,7 +100,7 @@ class Keeper:
         subject = email.parser.BytesHeaderParser(policy=email.policy.default).parsebytes(content)["Subject"]
         told = {
             "ts": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "sender": envelope.mail_from or "",
+            "sender": _sender(envelope),
             "recipients": list(recipients),
             "size_bytes": len(content),
             "subject": str(subject or ""),
@@ -116,6 +116,12 @@ class Keeper:
 def _content(envelope: Envelope) -> bytes:
     content = envelope.original_content
     return bytes(content) if isinstance(content, bytes | bytearray) else b""
+
+
+def _sender(envelope: Envelope) -> str:
+    """aiosmtpd calls the null sender ``<>``."""
+    sender = envelope.mail_from or ""
+    return "" if sender == "<>" else sender
 
 
 def folder_name(address: str) -> str:
