@@ -173,7 +173,7 @@ def _demand(answer: aiosmtplib.SMTPResponse, at: str) -> None:
 
 
 def _compose(sender: str, recipients: Sequence[str], subject: str, text: str) -> bytes:
-    message = email.message.EmailMessage(policy=email.policy.SMTP)
+    message = email.message.EmailMessage(policy=email.policy.SMTP.clone(cte_type="7bit"))
     message["From"] = sender or "postmaster@localhost"
     message["To"] = ", ".join(recipients)
     message["Subject"] = subject
