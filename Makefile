@@ -58,7 +58,7 @@ check: install ## Format, lint, types, layers, documentation: everything that ne
 unit: install
 	@echo "==> tests"
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=5 \
-		--cov=operator --cov=relay --cov-report=
+		--ignore=tests/docs --cov=operator --cov=relay --cov-report=
 	@echo "==> coverage of the lines that ran inside the tests' own processes: $$($(BIN)/coverage report --format=total) % (details: $(BIN)/coverage report)"
 
 format: install ## Rewrite the source as the formatter and the safe lint fixes want it

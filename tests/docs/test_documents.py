@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from tests.support.programs import PACKAGES
 
 from waystation.__main__ import main
 
@@ -116,3 +117,12 @@ def test_feature_table_says_done_or_planned() -> None:
     rows = [line for line in section.group(1).splitlines() if line.startswith("|")]
     states = [row.rsplit("|", 2)[1].strip() for row in rows[2:]]
     assert set(states) == {"done", "planned"}
+
+
+def test_debian_packages_are_named_where_they_are_needed() -> None:
+    """The README's apt-get line and .ci/run install every program that the tests start."""
+    readme = "\n".join(line for line in code(ROOT / "README.md") if "apt-get install" in line)
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    wanted = set(PACKAGES.values())
+    assert wanted - set(readme.split()) == set()
+    assert wanted - set(re.findall(r"[\w-]+", ci)) == set()
