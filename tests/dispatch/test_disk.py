@@ -38,7 +38,7 @@ def disk(monkeypatch):
 
 @pytest.fixture
 async def world(build, disk) -> World:
-    """Mail to corp.test goes to up.test, everything else to back.test; a failing disk is tried again at once."""
+    """Mail to corp.test goes to up.test, all else to back.test; a failing disk is tried again at once."""
     return await build(
         route("mail/up", recipients=("*@corp.test",), backends=(UP,), retry=MINUTELY),
         route("mail/back", backends=(SmartHost(host="back.test"),)),
@@ -47,7 +47,7 @@ async def world(build, disk) -> World:
 
 
 async def test_an_outcome_that_cannot_be_recorded_waits(world, disk):
-    """The server took the mail and the disk is full: it is not sent again, and recorded when there is room."""
+    """The server took the mail and the disk is full: not sent again, and recorded when there is room."""
     up = world.network["up.test"]
     up.patient = True
     await world.accept("ann@corp.test")
@@ -93,7 +93,7 @@ async def test_nothing_is_begun_while_outcomes_cannot_be_recorded(world, disk):
 
 
 async def test_a_report_that_cannot_be_written_keeps_its_message(world, disk):
-    """A refusal whose report finds no room: neither is the mail removed nor the sender told, until both are."""
+    """A refusal whose report finds no room: the mail is not removed until its sender is told."""
     up, back = world.network["up.test"], world.network["back.test"]
     up.patient = True
     up.answers["ann@corp.test"] = [refused()]
@@ -110,7 +110,7 @@ async def test_a_report_that_cannot_be_written_keeps_its_message(world, disk):
 
 
 async def test_killed_while_outcomes_wait(world, disk):
-    """The process ends before the disk is back: the mail is still in the queue and tried again, as promised."""
+    """The process ends before the disk is back: the mail is still in the queue and tried again."""
     up = world.network["up.test"]
     up.patient = True
     await world.accept("ann@corp.test")
@@ -162,7 +162,7 @@ async def test_a_damaged_body_holds_its_message(build):
 
 
 async def test_a_disk_that_reads_badly_for_a_while_only_defers(world, monkeypatch):
-    """An I/O error may pass: the mail is tried again, the connection stays, and its destination is not blamed."""
+    """An I/O error may pass: the mail is tried again, and its destination is not blamed."""
     up = world.network["up.test"]
     up.answers["ann@corp.test"] = [later(), taken()]
     queue_id = await world.accept("ann@corp.test")

@@ -50,7 +50,7 @@ async def test_more_than_a_page_is_due_at_once(world, monkeypatch):
 
 
 async def test_mail_that_found_no_room_is_loaded_when_there_is(build, monkeypatch):
-    """A burst larger than memory: what does not fit stays on disk and follows without waiting for a rescan."""
+    """A burst larger than memory: what does not fit stays on disk and follows as soon as there is room."""
     monkeypatch.setattr(loading, "PAGE", 5)
     world: World = await build(route(backends=(UP,)), limits=Limits(flights=10))
     up = world.network["up.test"]
@@ -84,7 +84,7 @@ async def test_spilled_mail_lies_before_the_cursor(build):
 
 
 async def test_memory_holds_only_so_many_bodies(build):
-    """Bodies kept from acceptance to the first attempt are bounded; the rest is read from disk when needed."""
+    """Bodies kept from acceptance to the first attempt are bounded; the rest is read from disk."""
     world: World = await build(route(backends=(UP,)), limits=Limits(warm_bytes=3000))
     up = world.network["up.test"]
     up.slow = True
@@ -133,7 +133,7 @@ async def test_a_message_in_memory_is_not_begun_twice(world):
 
 
 async def test_the_clock_is_set_back(world):
-    """An hour back: mail deferred before waits its hour more, mail deferred now is found at its time all the same."""
+    """An hour back: mail deferred from then on is found at its time all the same."""
     await put_off(world, 1)
     await world.pass_time(600)
     assert await world.queue() == []
