@@ -45,17 +45,19 @@ def decode(data: bytes) -> tuple[Document, str]:
             (Finding("", f"{len(data)} bytes", f"is larger than {MAX_BYTES} bytes", "split the pool"),)
         )
     try:
-        version = msgspec.json.decode(data, type=_Head).version
-        if version != VERSION:
-            raise ConfigError((_version(version),))
-        document = _decoder.decode(data)
-    except msgspec.ValidationError as error:
-        raise ConfigError((_shape(error, data),)) from error
+        body = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         finding = Finding(
             "", "", f"is not JSON: {error}", "write it again with the operator or `waystation local`"
         )
         raise ConfigError((finding,)) from error
+    try:
+        version = msgspec.convert(body, _Head).version
+        if version != VERSION:
+            raise ConfigError((_version(version),))
+        document = _decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise ConfigError((_shape(error, body),)) from error
     findings = check.check(document)
     if findings:
         raise ConfigError(findings)
@@ -77,18 +79,17 @@ def _version(found: int) -> Finding:
     return Finding("version", str(found), f"is not the version this relay reads ({VERSION})", remedy)
 
 
-def _shape(error: msgspec.ValidationError, data: bytes) -> Finding:
+def _shape(error: msgspec.ValidationError, body: object) -> Finding:
     text = str(error)
     parts = _AT.match(text)
     assert parts is not None  # the pattern matches any text
     problem, path = parts["problem"], (parts["path"] or "").removeprefix(".")
     remedy = next((r for start, r in _REMEDIES if problem.startswith(start)), "see docs/configuration.md")
-    return Finding(path, _value_at(path, data), problem[0].lower() + problem[1:], remedy)
+    return Finding(path, _value_at(path, body), problem[0].lower() + problem[1:], remedy)
 
 
-def _value_at(path: str, data: bytes) -> str:
+def _value_at(path: str, found: object) -> str:
     """What stands at ``path``, short: scalars only, as whole objects would hide the point."""
-    found: object = msgspec.json.decode(data)
     for step in re.findall(r"[^.\[\]]+", path):
         if isinstance(found, dict) and step in found:
             found = found[step]

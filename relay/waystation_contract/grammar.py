@@ -22,7 +22,7 @@ class Complaint(NamedTuple):
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_\-\u0080-\U0010ffff]{1,63}(?<!-)\Z")
 _ATOM = re.compile(
-    r"[A-Za-z0-9!#$%&'+/=?^_`{|}~\-\u0080-\U0010ffff]+(?:\.[A-Za-z0-9!#$%&'+/=?^_`{|}~\-\u0080-\U0010ffff]+)*\Z"
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+)*\Z"
 )
 _QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"\Z')
 _FILE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.\-]{0,315}[a-z0-9])?\Z")
