@@ -125,9 +125,8 @@ class Server:
             out.append(said)
             if said[:1] == b"5" and self._mode is Mode.COMMANDS and self._is_protocol_error(said):
                 out.append(self._count_error())
-        if self._at:
-            self._pending = self._pending[self._at :]
-            self._at = 0
+        self._pending = b"" if self._mode is Mode.CLOSED else self._pending[self._at :]
+        self._at = 0
         return b"".join(out)
 
     def _line(self) -> bytes | None:

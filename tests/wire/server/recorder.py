@@ -10,7 +10,7 @@ Message = tuple[str, list[str], bytes]  # reverse-path, recipients, content
 
 
 class Recorder:
-    """``say`` scripts the next answer to mail, rcpt, begin, chunk, end (refused at once) or answer (put off)."""
+    """``say`` scripts the next answer: to mail, rcpt, begin, chunk, end (at once) or answer (put off)."""
 
     def __init__(self, *, offers_tls: bool = True) -> None:
         self.offers_tls = offers_tls

@@ -21,8 +21,8 @@ Consecutive client lines are sent together; the ``S:`` lines behind them are all
     M: from > to, to > content   a message that reached the host, all of them in order
     20 C: text    the line twenty times; likewise the others
 
-In client lines and content ``\r``, ``\n``, ``\t``, ``\0``, ``\xNN`` and ``\\`` stand for bytes and ``{x*3000}``
-for 3000 times ``x``; other characters are UTF-8.
+In client lines and content ``\r``, ``\n``, ``\t``, ``\0``, ``\xNN`` and ``\\`` stand for bytes and
+``{x*3000}`` for 3000 times ``x``; other characters are UTF-8.
 """
 
 import dataclasses
@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.wire.server.recorder import Message, Recorder
+
 from waystation_relay.wire.order import State
 from waystation_relay.wire.server import Server
 
