@@ -277,6 +277,19 @@ async def test_who_changed_what_is_in_the_log(office: Office) -> None:
     }
 
 
+async def test_the_way_of_a_message_in_the_log_includes_what_people_did(office: Office) -> None:
+    """Who searches the log for a queue id finds that it was held, released and deleted, and why."""
+    queue_id = await office.put("ann@corp.test")
+    await office.call("POST", "/queue/hold", {"filter": {"id": queue_id}, "reason": "asked by legal"})
+    await office.change("release", id=queue_id)
+    await office.call("POST", "/queue/delete", {"filter": {"id": queue_id}, "reason": "spam"})
+    assert [(event, fields) for event, fields in office.log.lines if event != "queue.changed"] == [
+        ("message.held", {"queue_id": queue_id, "reason": "asked by legal"}),
+        ("message.released", {"queue_id": queue_id}),
+        ("message.deleted", {"queue_id": queue_id, "reason": "spam"}),
+    ]
+
+
 async def test_a_closed_spool_is_no_crash(office: Office) -> None:
     """A relay that is stopping answers 503, not 500."""
     await office.put("ann@corp.test")

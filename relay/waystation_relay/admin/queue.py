@@ -86,7 +86,8 @@ class QueueHandlers:
         if name == BOUNCE:
             count = await self._people.bounce(query, reason)
         else:
-            count = await self._people.change(query, ACTIONS[name](reason))
+            action = ACTIONS[name](reason)
+            count = await self._people.change(query, action, lambda ids: self._tell(action, ids))
         self._log.emit(
             "queue.changed",
             action=name,
@@ -96,6 +97,18 @@ class QueueHandlers:
             client=request.remote,
         )
         return web.json_response({"changed": count, "unknown": unknown})
+
+    def _tell(self, action: Action, ids: Iterable[int]) -> None:
+        """A message's way in the log ends, stops and goes on with lines of its own."""
+        for number in ids:
+            queue_id = self._spool.queue_id(number)
+            match action:
+                case Hold(reason):
+                    self._log.emit("message.held", queue_id=queue_id, reason=reason)
+                case Release():
+                    self._log.emit("message.released", queue_id=queue_id)
+                case Delete(reason):
+                    self._log.emit("message.deleted", queue_id=queue_id, reason=reason)
 
     async def _unknown(self, queue_ids: Iterable[str]) -> list[str]:
         return [queue_id for queue_id in queue_ids if await self._spool.get(queue_id) is None]

@@ -7,12 +7,13 @@ it (mail accepted while there was no room, a person's "retry now", a clock set
 back) rewinds it; once a minute it starts over in any case.
 
 Invariants
-    One load at a time. A message that ended its flight while a load was on its
-    way is not begun again from that load's stale rows.
+    One load at a time. A message that ended its flight, or was changed by a
+    person, while a load was on its way is not begun from that load's stale rows.
 """
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 
 from waystation_relay.aio.clock import Clock
 from waystation_relay.dispatch.dispatcher import Dispatcher
@@ -44,6 +45,11 @@ class Loader:
         self._rewind = due if self._rewind is None else min(due, self._rewind)
         self._more = True
         self._wake.set()
+
+    def doubt(self, message_ids: Iterable[int]) -> None:
+        """A person changed these: what a load on its way says of them may be from before."""
+        if self._loading:
+            self._stale.update(message_ids)
 
     async def run(self) -> None:
         """Looks until cancelled."""

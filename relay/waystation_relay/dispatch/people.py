@@ -10,6 +10,7 @@ Errors
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 
 from waystation_relay.dispatch.dispatcher import Dispatcher
 from waystation_relay.dispatch.flight import Flight
@@ -40,12 +41,16 @@ class People:
     def __init__(self, spool: Spool, dispatcher: Dispatcher, loader: Loader) -> None:
         self._spool, self._dispatcher, self._loader = spool, dispatcher, loader
 
-    async def change(self, query: Query, action: Action) -> int:
-        """Carries the action out; how many messages it changed."""
+    async def change(
+        self, query: Query, action: Action, changed_now: Callable[[Sequence[int]], None] = lambda _: None
+    ) -> int:
+        """Carries the action out; how many messages it changed. ``changed_now`` hears their ids."""
         at_once = isinstance(action, Release | RetryNow)
         count = 0
         async for changed in self._spool.changing(query, action):
             count += len(changed)
+            changed_now(changed)
+            self._loader.doubt(changed)
             for message_id in changed:
                 flight = self._dispatcher.flights.get(message_id)
                 if flight is not None:

@@ -39,6 +39,8 @@ EVENTS: tuple[Event, ...] = (
     Event("message.deferred", "These recipients are tried again later.", (*_OUTCOME, "reason")),
     Event("message.failed", "These recipients are given up.", (*_OUTCOME, "reason")),
     Event("message.held", "Recipients wait until a person releases them.", ("queue_id", "reason")),
+    Event("message.released", "A person released recipients; they are tried at once.", ("queue_id",)),
+    Event("message.deleted", "A person deleted recipients; nobody is told.", ("queue_id", "reason")),
     Event(
         "bounce.created",
         "A report to a sender or the postmaster was written.",
