@@ -6,6 +6,7 @@ import socket
 import pytest
 from tests.support.delivering import (
     IMPATIENT,
+    SHORT_S,
     PATIENT,
     At,
     connection_to,
@@ -393,9 +394,11 @@ async def answers_hello_by_half(peer: Peer) -> None:
 @pytest.mark.parametrize(
     ("script", "text"),
     [
-        pytest.param(never_greets, "did not answer the connection within 0.1 s", id="no greeting"),
-        pytest.param(never_answers_hello, "did not answer EHLO within 0.1 s", id="no answer to EHLO"),
-        pytest.param(answers_hello_by_half, "did not answer EHLO within 0.1 s", id="half an answer to EHLO"),
+        pytest.param(never_greets, f"did not answer the connection within {SHORT_S} s", id="no greeting"),
+        pytest.param(never_answers_hello, f"did not answer EHLO within {SHORT_S} s", id="no answer to EHLO"),
+        pytest.param(
+            answers_hello_by_half, f"did not answer EHLO within {SHORT_S} s", id="half an answer to EHLO"
+        ),
     ],
 )
 async def test_silence_has_a_deadline(script: Script, text: str) -> None:
@@ -422,7 +425,7 @@ async def test_trickle_does_not_extend_the_deadline() -> None:
 
     async with Scripted(trickle) as server:
         failure = await failure_of(server.port, timeouts=IMPATIENT)
-    assert "did not answer the connection within 0.1 s" in failure.outcome.reply.text
+    assert f"did not answer the connection within {SHORT_S} s" in failure.outcome.reply.text
 
 
 async def test_connecting_has_a_deadline() -> None:
@@ -440,7 +443,7 @@ async def test_connecting_has_a_deadline() -> None:
         for one in waiting:
             one.close()
     assert told(failure.outcome) == "deferred connect 451 4.4.1"
-    assert "no answer within 0.1 s" in failure.outcome.reply.text
+    assert f"no answer within {SHORT_S} s" in failure.outcome.reply.text
 
 
 async def test_cancelled_opening_closes_its_connection() -> None:

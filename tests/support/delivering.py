@@ -18,7 +18,8 @@ WITHIN_S = 5.0
 
 # A test server has an hour for everything, unless the test is about time: then this long for everything.
 PATIENT = Timeouts(*[3600.0] * len(dataclasses.fields(Timeouts)))
-IMPATIENT = Timeouts(*[0.1] * len(dataclasses.fields(Timeouts)))
+SHORT_S = 0.2
+IMPATIENT = Timeouts(*[SHORT_S] * len(dataclasses.fields(Timeouts)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

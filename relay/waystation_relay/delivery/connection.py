@@ -148,11 +148,12 @@ class Connection(asyncio.Protocol):
                 if more:
                     return
                 continue
-            if order is not Order.WAIT:
-                if more and (n == last or replies[n + 1].code != SERVICE_CLOSING):
-                    self._cut(verdicts.nonsense(f"more replies than commands, after {said}"))
-                    return
-                self._obey(order, exchange)
+            if order is not Order.WAIT and more:
+                if n < last and replies[n + 1].code == SERVICE_CLOSING:
+                    continue  # it may say so at any moment
+                self._cut(verdicts.nonsense(f"more replies than commands, after {said}"))
+                return
+            self._obey(order, exchange)
             self._set_deadline(exchange)
         if self._responses.malformed:
             self._cut(verdicts.nonsense(self._responses.malformed))
