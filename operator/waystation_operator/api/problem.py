@@ -50,7 +50,8 @@ class Problem:
 
     def __str__(self) -> str:
         where = [str(self.resource) if self.resource else "", dotted(self.path), self.value]
-        return ": ".join([*filter(None, where), f"{self.problem}; {self.remedy}"])
+        text = ": ".join([*filter(None, where), f"{self.problem}; {self.remedy}"])
+        return text if text.isprintable() else "".join(map(_printable, text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +64,8 @@ class Located:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.problem}"
+
+
+def _printable(character: str) -> str:
+    """A character from a file that a terminal would obey is written as its escape."""
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
