@@ -1,0 +1,44 @@
+"""YAML in golden/ → what is planned from it, as text; ``python -m tests.plan.golden`` writes it anew.
+
+Read the difference before you commit it: it is what every relay would be told
+from then on.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from waystation_contract import codec
+from waystation_operator.local.load import load
+from waystation_operator.plan.world import plan_world
+
+FOLDER = Path(__file__).with_name("golden")
+CASES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def expectation(case: str) -> Path:
+    return FOLDER / f"{case}.json"
+
+
+def planned(case: str) -> str:
+    """The documents of all pools, the names and sizes of the files beside them, problems and notices."""
+    loaded = load([str(FOLDER / f"{case}.yaml")])
+    assert (loaded.problems, loaded.unreadable) == ([], [])
+    plans, problems = plan_world(loaded.world)
+    whole: dict[str, Any] = {
+        "pools": [
+            {
+                "document": json.loads(codec.encode(plan.document)) if plan.document else None,
+                "files": {name: len(data) for name, data in sorted(plan.files.items())},
+                "notices": list(plan.notices),
+            }
+            for plan in plans
+        ],
+        "problems": list(map(str, problems)),
+    }
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    for name in CASES:
+        expectation(name).write_text(planned(name), encoding="utf-8")
