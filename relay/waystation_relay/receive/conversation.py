@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from waystation_relay.mail.envelope import BodyType, Envelope, Origin, Recipient
-from waystation_relay.mail.reply import encode
 from waystation_relay.policy import content, recipient, sender
 from waystation_relay.policy.recipient import RcptFacts
 from waystation_relay.policy.sender import MailFacts
@@ -34,12 +33,12 @@ MOST_DENIED = 20  # recipients that a client who may not relay gets refused
 
 class Conversation:
     """``answer`` is told the reply that ``end_content`` put off. ``full``: the disk cannot keep up, nothing
-    is to be read until ``drained``. ``cut``, when set, is to be said before hanging up."""
+    is to be read until ``drained``. ``is_hopeless``: the session is to ``give_up`` and hang up."""
 
     __slots__ = (
         "_answer", "_client", "_denied", "_door", "_draft", "_drained", "_extended", "_full", "_helo",
         "_inspector", "_mail", "_may_relay", "_recipients", "_refusal", "_terms", "_word", "cipher",
-        "content_at", "cut",
+        "content_at", "is_hopeless",
     )  # fmt: skip
 
     def __init__(
@@ -64,7 +63,7 @@ class Conversation:
         self._denied = 0
         self.cipher = ""  # as the Received field says it; empty: no TLS
         self.content_at: float | None = None  # when the content under way began, monotonic
-        self.cut: bytes | None = None
+        self.is_hopeless = False  # no end of a message that is too large
 
     @property
     def content_bytes(self) -> int:
@@ -112,11 +111,12 @@ class Conversation:
             )
         )
         if refusal is not None:
+            said = self._refuse(refusal, reverse_path, address)
             if refusal.why is Why.RELAY_DENIED:
                 self._denied += 1
                 if self._denied >= MOST_DENIED:
-                    self.cut = replies.TOO_MANY_ERRORS
-            return self._refuse(refusal, reverse_path, address)
+                    return replies.TOO_MANY_ERRORS
+            return said
         self._recipients[recipient_] = None
         return replies.RECIPIENT_OK
 
@@ -149,14 +149,17 @@ class Conversation:
         most = self._terms.limits.max_message_bytes
         if inspector.size_bytes > most:
             if draft is not None:
-                draft.discard()
-                self._draft = None
                 self._refusal = sender.too_large(most)
-            if inspector.size_bytes > most + SWALLOWED_BYTES:
-                self.cut = encode(sender.too_large(most).reply)
+                self._discard(draft)
+            self.is_hopeless = inspector.size_bytes > most + SWALLOWED_BYTES
         elif draft is not None and not draft.append(piece):
             draft.on_drain = self._drained
             self._full()
+
+    def give_up(self) -> bytes:
+        """The last word to a client that does not stop sending."""
+        assert self._mail is not None and self._refusal is not None  # noqa: PT018 - one fact: it is hopeless
+        return self._refuse(self._refusal, self._mail.reverse_path, "")
 
     def chunk_refused(self) -> bytes | None:
         if self._refusal is None:
@@ -195,10 +198,9 @@ class Conversation:
         self._refusal = None
         self._inspector = None
         self.content_at = None
+        self.is_hopeless = False
         if self._draft is not None:
-            self._draft.discard()
-            self._draft = None
-            self._drained()
+            self._discard(self._draft)
 
     def start_tls(self) -> bool:
         return self._terms.starttls and not self.cipher
@@ -223,6 +225,11 @@ class Conversation:
         self._answer(said)
 
     # Inside
+
+    def _discard(self, draft: Draft) -> None:
+        draft.discard()
+        self._draft = None
+        self._drained()  # it tells nobody any more
 
     def _renew_terms(self) -> None:
         """The configuration in force now counts from here on."""

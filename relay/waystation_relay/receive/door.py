@@ -1,11 +1,11 @@
 """One listener: its socket, who is inside, and who is not let in.
 
-Owns the sessions and counts them, in all and by client address. The terms are
-replaced when the configuration changes; sessions pick them up themselves.
+Owns the sessions, and the places they take: a connection has one from its
+first moment to its last, TLS handshakes and those turned away included. The
+terms are replaced when the configuration changes; sessions pick them up themselves.
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable
 
 from waystation_relay.aio.clock import Clock
@@ -15,6 +15,7 @@ from waystation_relay.observe.log import EventLog
 from waystation_relay.observe.metrics import Metrics
 from waystation_relay.policy.verdict import Refusal
 from waystation_relay.receive.deadlines import Deadlines
+from waystation_relay.receive.handshake import Knock
 from waystation_relay.receive.session import Session
 from waystation_relay.receive.terms import Terms
 from waystation_relay.spool.spool import Spool
@@ -45,21 +46,16 @@ class Door:
         self.deadlines = deadlines
         self.time = clock.monotonic
         self.sessions: set[Session] = set()
+        self.places = 0  # taken
         self._by_client: dict[str, int] = {}
         self._metrics, self._log, self._is_closed = metrics, log, is_closed
         self._listening: asyncio.Server | None = None
 
     async def open(self, bind: str, *, reuse_port: bool) -> None:
         """Raises ``OSError``."""
-        certificate = self._implicit() if self.terms.implicit else None
+        protocol = Knock if self.terms.implicit else Session
         self._listening = await asyncio.get_running_loop().create_server(
-            lambda: Session(self),
-            bind,
-            self.port,
-            backlog=BACKLOG,
-            reuse_port=reuse_port or None,
-            ssl=certificate,
-            ssl_handshake_timeout=self.deadlines.handshake_s if certificate is not None else None,
+            lambda: protocol(self), bind, self.port, backlog=BACKLOG, reuse_port=reuse_port or None
         )
         self._log.emit("listener.opened", listener=self.terms.listener, address=bind, port=self.port)
 
@@ -70,58 +66,45 @@ class Door:
             self._listening = None
             self._log.emit("listener.closed", listener=self.terms.listener, port=self.port)
 
-    def _implicit(self) -> ssl.SSLContext:
-        """A context that hands each handshake to the certificate in force: a new one needs no new socket."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-
-        def present(handshake: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
-            assert self.terms.certificate is not None
-            handshake.context = self.terms.certificate
-
-        context.sni_callback = present
-        return context
-
     # Who comes and goes
 
-    def admit(self, session: Session) -> bytes | None:
-        """The reply that turns it away, ``None``: it may stay. Either way it is counted until it has left."""
-        client, most = session.client, self.terms.limits
-        self.sessions.add(session)
+    def enter(self, client: str) -> bytes | None:
+        """The reply that turns it away, ``None``: it may stay. Either way it has a place until ``left``."""
+        most = self.terms.limits
+        self.places += 1
         here = self._by_client[client] = self._by_client.get(client, 0) + 1
         if self._is_closed():
-            self.turned_away(session, "draining")
+            self.turned_away(client, "draining")
             return replies.SHUTTING_DOWN
-        if len(self.sessions) > most.max_sessions:
-            self.turned_away(session, "too-many")
+        if self.places > most.max_sessions:
+            self.turned_away(client, "too-many")
             return replies.TOO_MANY_SESSIONS
         if here > most.max_sessions_per_client:
-            self.turned_away(session, "too-many-of-client")
+            self.turned_away(client, "too-many-of-client")
             return replies.TOO_MANY_OF_CLIENT
-        self._metrics.session_opened(self.terms.listener)
         return None
 
-    def turned_away(self, session: Session, reason: str) -> None:
-        self._metrics.session_refused(self.terms.listener, reason)
-        self._log.emit("session.refused", listener=self.terms.listener, client=session.client, reason=reason)
-
-    def left(self, session: Session) -> None:
-        if session not in self.sessions:
-            return
-        self.sessions.discard(session)
-        client = session.client
+    def left(self, client: str) -> None:
+        self.places -= 1
         left = self._by_client[client] - 1
         if left:
             self._by_client[client] = left
         else:
             del self._by_client[client]
 
-    def failed(self, session: Session, error: Exception) -> None:
+    def welcomed(self) -> None:
+        self._metrics.session_opened(self.terms.listener)
+
+    def turned_away(self, client: str, reason: str) -> None:
+        self._metrics.session_refused(self.terms.listener, reason)
+        self._log.emit("session.refused", listener=self.terms.listener, client=client, reason=reason)
+
+    def failed(self, client: str, error: Exception) -> None:
         """TLS did not come about."""
         self._log.emit(
             "session.failed",
             listener=self.terms.listener,
-            client=session.client,
+            client=client,
             error=str(error) or type(error).__name__,
         )
 

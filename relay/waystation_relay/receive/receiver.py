@@ -6,6 +6,7 @@ cannot be opened after a configuration change is tried again; the others work on
 """
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import Callable
 
@@ -22,6 +23,7 @@ from waystation_relay.spool.spool import Spool
 from waystation_relay.wire import replies
 
 SWEEP_S = 1.0
+RETRY_S = 5.0  # after a listener could not be opened
 STANDARD = Deadlines()
 
 Key = tuple[int, bool]
@@ -100,7 +102,7 @@ class Receiver:
         found: dict[tuple[str, ...], float] = {}
         for door in (*self._doors.values(), *self._leaving):
             name = (door.terms.listener,)
-            found[name] = found.get(name, 0.0) + len(door.sessions)
+            found[name] = found.get(name, 0.0) + door.places
         return found
 
     @property
@@ -138,10 +140,13 @@ class Receiver:
         self._doors[key] = door
 
     async def _follow(self) -> None:
-        """Opens and closes sockets as the configuration says; what fails is tried again with each sweep."""
+        """Opens and closes sockets as the configuration says; what fails is tried again."""
+        failed = False
         while True:
-            await self._stale.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stale.wait(), RETRY_S if failed else None)
             self._stale.clear()
+            failed = False
             wanted = self._wanted()
             for key in [key for key in self._doors if key not in wanted]:
                 door = self._doors.pop(key)
@@ -155,21 +160,17 @@ class Receiver:
                 try:
                     await self._open(key, terms)
                 except ListenFailure as failure:
+                    failed = True
                     self._log.emit(
                         "listener.failed", listener=terms.listener, port=key[0], error=str(failure)
                     )
-                    self._tasks.start(self._try_again(), "listener retry")
-
-    async def _try_again(self) -> None:
-        await asyncio.sleep(5 * SWEEP_S)
-        self._stale.set()
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
             for door in (*self._doors.values(), *self._leaving):
                 door.sweep()
-            self._leaving = [door for door in self._leaving if door.sessions]
+            self._leaving = [door for door in self._leaving if door.places]
 
 
 def _explained(listener: str, bind: str, port: int, error: OSError) -> str:

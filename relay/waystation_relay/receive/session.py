@@ -11,8 +11,9 @@ Invariants
 """
 
 import asyncio
-import select
+import fcntl
 import ssl
+import termios
 from typing import TYPE_CHECKING
 
 from waystation_relay.receive.conversation import Conversation
@@ -27,28 +28,31 @@ if TYPE_CHECKING:
 
 PENDING_BYTES = 64 * 1024
 
+BEYOND_HANDSHAKE_S = 5.0  # when the loop's own deadline for a handshake should have ended it
+
 _COMMITTING, _DISK, _REPLIES = 1, 2, 4  # why reading is paused
 
 _FAREWELL = {
     Overdue.IDLE: replies.IDLE,
     Overdue.SLOW: replies.TOO_SLOW,
-    Overdue.SESSION: replies.SESSION_OVER,
 }
 
 
 class Session(asyncio.Protocol):
     __slots__ = (
         "_byte_at", "_closing_at", "_command_at", "_conversation", "_deaf_since", "_door", "_farewell",
-        "_gone", "_paused", "_server", "_started_at", "_transport", "_upgrading", "client",
+        "_gone", "_paused", "_server", "_started_at", "_transport", "_upgrading", "client", "has_begun",
     )  # fmt: skip
 
     _transport: asyncio.Transport
     _conversation: Conversation
     _server: Server
 
-    def __init__(self, door: "Door") -> None:
+    def __init__(self, door: "Door", client: str = "") -> None:
+        """``client``: IP address of one that has its place already."""
         self._door = door
-        self.client = ""  # IP address
+        self.client = client
+        self.has_begun = False
         self._upgrading = False
         self._paused = 0
         self._farewell: bytes | None = None  # to be said when the message under way is over
@@ -61,10 +65,15 @@ class Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment] # uvloop's is no subclass of asyncio's
-        peer = transport.get_extra_info("peername")
-        self.client = str(client_address(peer[0])) if peer else ""
+        door, refused = self._door, None
+        if not self.client:
+            peer = transport.get_extra_info("peername")
+            self.client = str(client_address(peer[0])) if peer else ""
+            refused = door.enter(self.client)
+        door.sessions.add(self)
+        self.has_begun = True
         self._conversation = Conversation(
-            self._door,
+            door,
             self.client,
             answer=self._answer,
             full=lambda: self._pause(_DISK),
@@ -74,13 +83,13 @@ class Session(asyncio.Protocol):
         secured = transport.get_extra_info("ssl_object")
         if secured is not None:
             self._conversation.cipher = _cipher_of(secured)
-        refused = self._door.admit(self)
-        if refused is None and secured is None and _has_spoken(transport):
-            self._door.turned_away(self, "early-talker")
+        elif refused is None and _has_spoken(transport):
+            door.turned_away(self.client, "early-talker")
             refused = replies.TOO_EARLY
         if refused is not None:
             self._hang_up(refused)
         else:
+            door.welcomed()
             self._transport.write(self._conversation.terms.greeting)
 
     def data_received(self, data: bytes) -> None:
@@ -126,6 +135,9 @@ class Session(asyncio.Protocol):
         if self._gone or not self._server.is_waiting:
             return
         self._command_at = self._door.time()
+        if self._farewell:
+            self._hang_up(said + self._farewell)
+            return
         self._say(self._server.answer(said))
         self._resume(_COMMITTING)
         if self._server.tls_begins and not self._upgrading:
@@ -149,15 +161,15 @@ class Session(asyncio.Protocol):
             if now - self._closing_at >= deadlines.closing_s:
                 self._abort()
             return
-        if self._server.is_waiting or self._paused & _DISK:
+        over = overdue(self._activity(), deadlines, now)
+        if over is Overdue.SESSION:
+            self.dismiss(replies.SESSION_OVER)
+        elif over is None or self._server.is_waiting or self._paused & _DISK:
             return  # it is our turn, not the client's
-        match overdue(self._activity(), deadlines, now):
-            case None:
-                return
-            case Overdue.DEAF:
-                self._abort()
-            case over:
-                self._hang_up(_FAREWELL[over])
+        elif over is Overdue.DEAF:
+            self._abort()
+        else:
+            self._hang_up(_FAREWELL[over])
 
     def abort(self) -> None:
         self._abort()
@@ -171,13 +183,13 @@ class Session(asyncio.Protocol):
             self._byte_at,
             self._conversation.content_at,
             self._conversation.content_bytes,
-            self._server.state not in (State.START, State.READY),
+            self._server.state not in (State.START, State.READY) and not self._server.in_content,
             self._deaf_since,
         )
 
     def _say(self, said: bytes) -> None:
-        if self._conversation.cut is not None:
-            self._hang_up(said + self._conversation.cut)
+        if self._conversation.is_hopeless:
+            self._hang_up(said + self._conversation.give_up())
         elif self._server.is_closing:
             self._hang_up(said)
         elif said:
@@ -205,7 +217,8 @@ class Session(asyncio.Protocol):
         self._gone = True
         self._closing_at = self._door.time()
         self._conversation.end()
-        self._door.left(self)
+        self._door.sessions.discard(self)
+        self._door.left(self.client)
 
     def _pause(self, why: int) -> None:
         if not self._paused and self._closing_at is None:
@@ -225,27 +238,30 @@ class Session(asyncio.Protocol):
         self._door.tasks.start(self._upgrade(), "starttls")
 
     async def _upgrade(self) -> None:
+        if self._gone:
+            return
         plain, certificate = self._transport, self._conversation.terms.certificate
         assert certificate is not None, "STARTTLS was offered"
+        handshake_s = self._door.deadlines.handshake_s
         self._upgrading = True
         try:
-            upgraded = await asyncio.get_running_loop().start_tls(
-                plain,
-                self,
-                certificate,
-                server_side=True,
-                ssl_handshake_timeout=self._door.deadlines.handshake_s,
-            )
-        except (OSError, TimeoutError) as error:  # ssl.SSLError and lost connections are OSErrors
-            self._door.failed(self, error)
+            async with asyncio.timeout(handshake_s + BEYOND_HANDSHAKE_S):
+                upgraded = await asyncio.get_running_loop().start_tls(
+                    plain, self, certificate, server_side=True, ssl_handshake_timeout=handshake_s
+                )
+        except OSError as error:  # ssl.SSLError, lost connections and TimeoutError are OSErrors
+            self._door.failed(self.client, error)
             plain.abort()
             self._leave()
             return
-        if upgraded is None:  # the connection went away meanwhile
+        secured = upgraded.get_extra_info("ssl_object") if upgraded is not None else None
+        if upgraded is None or secured is None:  # the connection went away meanwhile
+            plain.abort()
             self._leave()
             return
         self._transport = upgraded
-        self._conversation.cipher = _cipher_of(upgraded.get_extra_info("ssl_object"))
+        self._paused, self._deaf_since = 0, None  # that was the other transport
+        self._conversation.cipher = _cipher_of(secured)
         self._command_at = self._door.time()
         self._say(self._server.tls_started())
 
@@ -256,7 +272,6 @@ def _cipher_of(secured: ssl.SSLObject) -> str:
 
 
 def _has_spoken(transport: asyncio.BaseTransport) -> bool:
-    """Whether something can be read already: nothing may come before the greeting (RFC 5321 §4.3.1)."""
-    poll = select.poll()
-    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+    """Whether bytes have come already: none may before the greeting (RFC 5321 §4.3.1). A close is none."""
+    waiting = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, b"\0" * 4)
+    return waiting != b"\0" * 4

@@ -6,6 +6,9 @@ import functools
 
 from waystation_relay.receive.terms import SOFTWARE
 
+# What has a meaning in a header field must not come from whoever says EHLO.
+_NEUTER = str.maketrans(dict.fromkeys('<>()\\";@,', "?"))
+
 
 def protocol(*, extended: bool, tls: bool, smtputf8: bool) -> str:
     """The *with* word; AUTH's ``A`` joins it when there is AUTH."""
@@ -37,7 +40,7 @@ def received(
     secured = f"\r\n\t({cipher})" if cipher else ""
     addressed = f"\r\n\tfor <{recipient}>" if recipient else ""
     return (
-        f"Received: from {helo} ([{literal}]){secured}\r\n"
+        f"Received: from {helo.translate(_NEUTER)} ([{literal}]){secured}\r\n"
         f"\tby {hostname} ({SOFTWARE}) with {word}\r\n"
         f"\tid {queue_id}{addressed};\r\n"
         f"\t{_date(int(arrival))}\r\n"
