@@ -180,6 +180,7 @@ class Relay:
             raise StartFailure(str(failure)) from None
         dispatcher.start()
         started.push_async_callback(self._tasks.close)
+        self._loader.rewind()  # what the last process left is looked at first of all
         self._keep("loader", self._loader.run)
         self._keep("watcher", self._watcher.run)
 

@@ -1,11 +1,17 @@
 """Relays and sinks for the end-to-end tests: started when asked for, gone when the test or module ends."""
 
+import ctypes
+import ctypes.util
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.relay import RelayProcess
 from tests.support.sink import Sink
+
+SMALL_DISK_MIB = 12
 
 
 @pytest.fixture
@@ -40,3 +46,16 @@ def module_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProc
     relay = RelayProcess(tmp_path_factory.mktemp("relay"))
     yield relay
     relay.close()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of 12 MiB. Mounting takes the privilege to; without it there is nothing to test."""
+    libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+    with tempfile.TemporaryDirectory() as folder:
+        if libc.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, f"size={SMALL_DISK_MIB}m,mode=700".encode()):
+            pytest.skip(f"mounting a small disk: {os.strerror(ctypes.get_errno())}")
+        try:
+            yield Path(folder)
+        finally:
+            libc.umount2(folder.encode(), 2)  # MNT_DETACH

@@ -1,16 +1,19 @@
 """Configuration changes while mail flows."""
 
 import json
+import signal
 import smtplib
+import time
 
 import msgspec
 import pytest
 from tests.support import clients
+from tests.support.certificates import Authority
 from tests.support.relay import RelayProcess, listener, route, to
 from tests.support.sink import Sink
 from tests.support.waiting import until
 
-from waystation_contract.model import Limits, Reject
+from waystation_contract.model import Limits, ListenerTLS, Reject
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +94,33 @@ def test_limits_change_for_new_transactions(relay: RelayProcess, module_sink: Si
         client.ehlo("client.test")
         assert client.esmtp_features["size"] == "10000"
         assert client.mail("a@shop.test", ["SIZE=20000"])[0] == 552
+
+
+def test_a_signal_hastens_the_look(relay: RelayProcess, module_sink: Sink) -> None:
+    """SIGHUP: the new document is in force before the next look would have come."""
+    old = config(relay)["hash"]
+    relay.configure(route(to(module_sink.port), name="test/first"))
+    wait_hash(relay, old)  # a look has just been: the next one is a second away
+    old = config(relay)["hash"]
+    began = time.monotonic()
+    relay.configure(route(to(module_sink.port), name="test/second"))
+    assert relay.process is not None
+    relay.process.send_signal(signal.SIGHUP)
+    wait_hash(relay, old)
+    assert time.monotonic() - began < 0.7
+    assert config(relay)["routes"] == ["test/second"]
+
+
+def test_a_certificate_that_comes_late(relay: RelayProcess, module_sink: Sink) -> None:
+    """The document names a certificate that is not there yet: the old one stays until it is."""
+    old = config(relay)["hash"]
+    secure = listener(relay.port, tls=ListenerTLS.OPPORTUNISTIC, certificate="late-tls")
+    relay.configure(route(to(module_sink.port)), listeners=(secure,))
+    until(lambda: "late-tls.crt" in str(config(relay)["last_error"]), "the missing certificate's name")
+    assert config(relay)["hash"] == old
+    relay.certificate("late-tls", Authority(relay.folder).issue("relay.test"))
+    wait_hash(relay, old)
+    assert config(relay)["last_error"] == ""
+    with smtplib.SMTP("127.0.0.1", relay.port, timeout=10) as client:
+        client.ehlo("client.test")
+        assert client.has_extn("starttls")

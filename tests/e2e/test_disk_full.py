@@ -1,14 +1,9 @@
 """A full disk: new mail is refused for now, accepted mail is kept and goes out."""
 
-import ctypes
-import ctypes.util
-import os
 import smtplib
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from tests.support import clients
 from tests.support.ports import free_port
 from tests.support.relay import RelayProcess, route, to
@@ -18,20 +13,6 @@ from tests.support.waiting import until
 from waystation_contract.model import Queue
 
 NewRelay = Callable[..., RelayProcess]
-SIZE_MIB = 12
-
-
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A file system of 12 MiB. Mounting takes the privilege to; without it there is nothing to test."""
-    libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
-    with tempfile.TemporaryDirectory() as folder:
-        if libc.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, f"size={SIZE_MIB}m,mode=700".encode()):
-            pytest.skip(f"mounting a small disk: {os.strerror(ctypes.get_errno())}")
-        try:
-            yield Path(folder)
-        finally:
-            libc.umount2(folder.encode(), 2)  # MNT_DETACH
 
 
 def fill(relay: RelayProcess) -> tuple[int, int]:

@@ -1,9 +1,12 @@
 """SIGTERM: what is under way is finished, nothing new begins, and the queue is there next time."""
 
+import json
+import signal
 import smtplib
 import socket
 from collections.abc import Callable
 
+import pytest
 from tests.support import clients
 from tests.support.ports import free_port
 from tests.support.relay import RelayProcess, route, to
@@ -81,3 +84,36 @@ def test_second_signal_is_harmless(new_relay: NewRelay) -> None:
     relay.start()
     relay.terminate()
     assert relay.stop() == 0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_both_signals_end_it_cleanly(new_relay: NewRelay, signum: signal.Signals) -> None:
+    """Kubernetes sends SIGTERM, people press Ctrl-C: exit code 0, and the log ends with the last line."""
+    relay = new_relay()
+    relay.configure(route(to(free_port())))
+    relay.start()
+    assert relay.process is not None
+    relay.process.send_signal(signum)
+    assert relay.process.wait(10) == 0
+    assert relay.log("relay.stopping", why=signum.name)
+    assert relay.log()[-1]["event"] == "relay.stopped"
+    assert relay.err.read_text() == ""
+
+
+def test_a_cordoned_relay_takes_no_sessions_but_delivers(new_relay: NewRelay, sink: Sink) -> None:
+    """Scale-down: new clients go elsewhere, what is queued goes out, then the relay says that it is empty."""
+    relay = new_relay()
+    relay.configure(route(to(free_port())))
+    relay.start()
+    clients.send(relay.port, "a@shop.test", "b@next.test", clients.mail("still here"))
+    status, body = relay.request("POST", "/drain")
+    assert (status, json.loads(body)["state"]) == (200, "draining")
+    assert refused_or_421(relay.port)
+    assert relay.get("/readyz")[0] == 503
+    relay.configure(route(to(sink.port)))
+    sink.wait(1)
+    until(lambda: json.loads(relay.get("/drain")[1])["state"] == "empty", "the relay to be empty")
+    relay.request("DELETE", "/drain")
+    assert relay.get("/readyz")[0] == 200
+    clients.send(relay.port, "a@shop.test", "c@next.test", clients.mail("open again"))
+    sink.wait(2)

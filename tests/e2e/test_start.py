@@ -1,18 +1,21 @@
 """What keeps a relay from starting, and what it says then. Exit code 1 and one clear sentence, always."""
 
 import hashlib
+import os
+import smtplib
 import socket
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pytest
 from tests.support import clients
 from tests.support.ports import free_port
 from tests.support.relay import RelayProcess, listener, route, to
 from tests.support.sink import Sink
 
-from waystation_contract.model import ListenerTLS
+from waystation_contract.model import ListenerTLS, Queue
 
 NewRelay = Callable[..., RelayProcess]
 
@@ -34,6 +37,30 @@ def test_port_in_use(new_relay: NewRelay) -> None:
     assert code == 1, said
     assert str(relay.port) in said
     assert "in use" in said
+    assert "Traceback" not in said
+
+
+def test_admin_port_in_use(new_relay: NewRelay) -> None:
+    """Another program has the admin port: the message names it, and no listener was opened before."""
+    relay = new_relay()
+    relay.configure(route(to(free_port())))
+    with socket.create_server(("127.0.0.1", relay.admin_port)):
+        code, said = relay.run_to_end()
+    assert code == 1, said
+    assert str(relay.admin_port) in said
+    assert "--admin" in said
+    assert "listener.opened" not in said
+    assert "Traceback" not in said
+
+
+def test_token_file_missing(new_relay: NewRelay) -> None:
+    """An admin token that cannot be read is found at the start, not at the first call."""
+    relay = new_relay()
+    relay.configure(route(to(free_port())))
+    relay.token.unlink()
+    code, said = relay.run_to_end()
+    assert code == 1, said
+    assert str(relay.token) in said
     assert "Traceback" not in said
 
 
@@ -122,3 +149,44 @@ def test_document_with_a_mistake_starts_nothing(new_relay: NewRelay) -> None:
     assert "nosuch" in said
     assert "routes" in said
     assert "Traceback" not in said
+
+
+def test_every_mistake_is_reported_at_once(new_relay: NewRelay) -> None:
+    """Two mistakes in one document: both are told, so that one correction is enough."""
+    relay = new_relay()
+    document = relay.configure(route(to(free_port())))
+    wrong = msgspec.structs.replace(
+        document,
+        hostname="not a name",
+        routes=(msgspec.structs.replace(document.routes[0], listeners=("nosuch",)),),
+    )
+    relay.write(msgspec.json.encode(wrong))
+    code, said = relay.run_to_end()
+    assert code == 2, said
+    assert str(relay.config) in said
+    assert "hostname" in said
+    assert "nosuch" in said
+
+
+def test_a_nearly_full_disk_is_no_reason_not_to_start(
+    new_relay: NewRelay, sink: Sink, small_disk: Path
+) -> None:
+    """Started on a disk with little room, a relay takes no mail and says so, but delivers what it has."""
+    relay = new_relay(data=small_disk / "spool")
+    queue = Queue(max_bytes=2**30, full_at_percent=90)
+    relay.configure(route(to(free_port())), queue=queue)
+    relay.start()
+    clients.send(relay.port, "a@shop.test", "b@next.test", clients.mail("waiting"))
+    assert relay.stop() == 0
+    (small_disk / "ballast").write_bytes(b"x" * (os.statvfs(small_disk).f_bavail * 4096 - 800_000))
+    relay.configure(route(to(sink.port)), queue=queue)
+    relay.start(wait=False)
+    assert sink.wait(1)[0].recipients == ("b@next.test",)
+    status, body = relay.get("/readyz")
+    assert status == 503
+    assert "free on the volume" in body.decode()
+    assert relay.get("/livez")[0] == 200
+    with pytest.raises(smtplib.SMTPSenderRefused) as refused:
+        clients.send(relay.port, "a@shop.test", "b@next.test", clients.mail("no room"))
+    assert refused.value.smtp_code == 452
+    assert relay.stop() == 0
