@@ -80,7 +80,7 @@ def test_content_arrives_byte_for_byte(relay: RelayProcess, sink: Sink, content:
 
 def test_a_session_goes_on_after_streamed_messages(relay: RelayProcess, sink: Sink) -> None:
     """Pausing a client that is faster than the disk ends with its message: the next command is answered."""
-    content = clients.mail("streamed", "0123456789abcdef\n" * 200_000)
+    content = clients.mail("streamed", f"{'x' * 900}\n" * 4000)
     with smtplib.SMTP("127.0.0.1", relay.port, timeout=10) as client:
         for number in range(8):
             assert client.sendmail("a@shop.test", [f"b{number}@next.test"], content) == {}
