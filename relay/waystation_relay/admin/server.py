@@ -46,7 +46,9 @@ class AdminServer:
     ) -> None:
         self._access, self._health, self._drain = access, health, drain
         self._metrics, self._config, self._log = metrics, config, log
-        application = web.Application(middlewares=[self._errors], client_max_size=LARGEST_BODY_BYTES)
+        self.application = application = web.Application(
+            middlewares=[self._errors], client_max_size=LARGEST_BODY_BYTES
+        )
         application.add_routes([*self._routes(), *queue.routes()])
         self._runner = web.AppRunner(
             application, access_log=None, logger=_UNHEARD, shutdown_timeout=STOP_WITHIN_S
