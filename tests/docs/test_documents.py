@@ -98,7 +98,7 @@ def test_commands_exist(page: str, call: str) -> None:
         command = choices[0] or command
         words.pop(0)
     known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
-    known |= {"-h", "--help", "--version"}
+    known |= {"-h", "--help", "--version", "-"}  # a lone hyphen is standard input
     options = {re.split(r"[=\]]", word.lstrip("["))[0] for word in words if word.lstrip("[").startswith("-")}
     assert options <= known, f"{page}: waystation {call}"
 

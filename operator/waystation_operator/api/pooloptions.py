@@ -23,7 +23,7 @@ class Queue(Group):
     size_bytes: Quantity = Field(
         default=10 * 2**30,
         alias="size",
-        description="Size of each pod's queue volume, in bytes. It may grow, never shrink: a volume cannot.",
+        description="Size of each relay's queue; in a cluster, of its volume. It may grow, never shrink.",
     )
     storage_class_name: OptionalObjectName = Field(
         default="", description="StorageClass of the volumes; empty: the cluster's default. Cluster only."
@@ -32,8 +32,8 @@ class Queue(Group):
         default=90,
         ge=1,
         le=100,
-        description="Filling of the volume, in percent, from which new mail is asked to come again (452). "
-        "What has been accepted stays and is delivered.",
+        description="Filling, in percent of size, from which new mail is asked to come again (452). What "
+        "has been accepted stays and is delivered.",
     )
 
     RULES: ClassVar = (

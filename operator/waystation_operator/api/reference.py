@@ -1,7 +1,9 @@
 """The field tables of ``docs/configuration.md``, made from the models.
 
-The page is prose with marked places; ``fill`` writes into each place the
-table that belongs there and leaves the rest alone.
+The page is prose with marked places. ``<!-- fields of RelayPool -->`` is the
+place of the fields directly below a kind's spec, ``<!-- fields of
+RelayPool.queue -->`` that of everything in one of its groups. ``fill`` writes
+each table into its place and leaves the rest alone.
 """
 
 import json
@@ -15,7 +17,7 @@ from waystation_operator.api.relaypool import RelayPoolSpec
 from waystation_operator.api.schema import default_of
 from waystation_operator.api.shape import Kind, Shape
 
-_PLACE = re.compile(r"(<!-- fields of (\w+) -->\n).*?(<!-- end of fields -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- fields of ([\w.]+) -->\n).*?(<!-- end of fields -->)", re.DOTALL)
 _SPECS: dict[str, type[Group]] = {"RelayPool": RelayPoolSpec, "MailRoute": MailRouteSpec}
 _TYPES = {
     Kind.TEXT: "text",
@@ -26,65 +28,86 @@ _TYPES = {
 }
 
 
+def places() -> list[str]:
+    """Everything a complete page has a place for, in the order of the fields."""
+    found: list[str] = []
+    for kind, spec in _SPECS.items():
+        groups = [name for name, _, shape in shapes.fields(spec) if _inner(shape) is not None]
+        found += [kind, *(f"{kind}.{name}" for name in groups)]
+    return found
+
+
 def fill(page: str) -> str:
-    """The page with every marked place up to date."""
-    return _PLACE.sub(lambda place: place[1] + _tables(_SPECS[place[2]]) + place[3], page)
+    """The page with every marked place up to date. ``KeyError`` for a place of something unknown."""
+    return _PLACE.sub(lambda place: place[1] + _section(place[2]) + place[3], page)
 
 
-def _tables(spec: type[Group]) -> str:
-    lines = ["", "| field | type | default | meaning |", "|---|---|---|---|", *_rows(spec, "spec")]
-    checks = list(_checks(spec, "spec"))
-    if checks:
-        lines += ["", "Checked besides:", "", *checks]
+def _section(place: str) -> str:
+    kind, _, name = place.partition(".")
+    spec = _SPECS[kind]
+    if not name:
+        return _table(list(_rows(spec, "spec", deep=False)), list(_refusals(spec, "spec", deep=False)))
+    shape = {field: shape for field, _, shape in shapes.fields(spec)}[name]
+    inner = _inner(shape)
+    assert inner is not None, place
+    prefix = f"spec.{name}{_brackets(shape)}"
+    return _table(list(_rows(inner, prefix, deep=True)), list(_refusals(inner, prefix, deep=True)))
+
+
+def _table(rows: list[str], refusals: list[str]) -> str:
+    lines = ["", "| field | type | default | meaning |", "|---|---|---|---|", *rows]
+    if refusals:
+        lines += ["", "Refused besides:", "", *refusals]
     return "\n".join(lines) + "\n\n"
 
 
-def _rows(group: type[Group], prefix: str) -> Iterator[str]:
+def _rows(group: type[Group], prefix: str, *, deep: bool) -> Iterator[str]:
     for name, info, shape in shapes.fields(group):
-        field = f"{prefix}.{name}"
+        field = f"{prefix}.{name}{_brackets(shape)}"
         default = None if shape.kind is Kind.GROUP else default_of(info, shape)
-        given = (
-            "required" if info.is_required() else "" if default in (None, {}) else f"`{json.dumps(default)}`"
-        )
-        cells = (
-            f"`{field}{'[]' if shape.kind is Kind.LIST else ''}`",
-            _type(shape),
-            given,
-            info.description or "",
-        )
+        given = "required" if info.is_required() else _written(default)
+        cells = (f"`{field}`", _type(shape), given, info.description or "")
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-        inner, at = _inner(shape, field)
-        if inner is not None:
-            yield from _rows(inner, at)
+        inner = _inner(shape)
+        if deep and inner is not None:
+            yield from _rows(inner, field, deep=True)
 
 
-def _checks(group: type[Group], prefix: str) -> Iterator[str]:
+def _written(default: object) -> str:
+    """A default as one would write it in YAML; nothing for what is empty."""
+    if default is None or default in ("", {}, []):
+        return ""
+    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
+
+
+def _refusals(group: type[Group], prefix: str, *, deep: bool) -> Iterator[str]:
     for rule in group.RULES:
-        yield f"- `{prefix}`: {rule.message}. `{rule.cel}`"
+        yield f"- `{prefix}`: {rule.message}"
     for name, _, shape in shapes.fields(group):
-        inner, at = _inner(shape, f"{prefix}.{name}")
-        if inner is not None:
-            yield from _checks(inner, at)
+        inner = _inner(shape)
+        if deep and inner is not None:
+            yield from _refusals(inner, f"{prefix}.{name}{_brackets(shape)}", deep=True)
 
 
-def _inner(shape: Shape, field: str) -> tuple[type[Group] | None, str]:
-    if shape.kind is Kind.LIST and shape.item is not None:
-        return shape.item.group, f"{field}[]"
-    return shape.group, field
+def _inner(shape: Shape) -> type[Group] | None:
+    return shape.item.group if shape.kind is Kind.LIST and shape.item is not None else shape.group
+
+
+def _brackets(shape: Shape) -> str:
+    return "[]" if shape.kind is Kind.LIST else ""
 
 
 def _type(shape: Shape) -> str:
     match shape.kind:
         case Kind.LIST:
             assert shape.item is not None
-            return f"list of {_type(shape.item)}" + (
-                f", at most {shape.max_length}" if shape.max_length else ""
-            )
+            most = f", at most {shape.max_length}" if shape.max_length else ""
+            return f"list: {_type(shape.item)}{most}"
         case Kind.MAP:
             assert shape.item is not None
             return f"mapping to {_type(shape.item)}"
         case Kind.CHOICE:
-            return " \\| ".join(f"`{choice}`" for choice in shape.choices if choice)
+            return ", ".join(f"`{choice}`" for choice in shape.choices if choice)
         case Kind.WIRE:
             assert shape.wire is not None
             return shape.wire.name
@@ -95,4 +118,4 @@ def _type(shape: Shape) -> str:
 def _range(shape: Shape) -> str:
     if shape.at_least is None or shape.at_most is None:
         return ""
-    return f", {shape.at_least:,} to {shape.at_most:,}".replace(",", " ").replace("  ", ", ", 1)
+    return f" from {shape.at_least} to {shape.at_most}"

@@ -52,8 +52,7 @@ class RelayPoolSpec(Group):
         default=1,
         ge=0,
         le=1000,
-        description="Number of relays. People or an autoscaler write it; a relay is removed only when its "
-        "queue is empty.",
+        description="Number of relays, each with a queue of its own. People or an autoscaler write it.",
     )
     hostname: HostName = Field(
         description="The pool's name in the greeting, EHLO, Received lines and bounces. It should resolve "

@@ -9,7 +9,7 @@ from waystation_operator.plan.precedence import table
 
 @click.command(
     epilog="\b\nExamples:\n  waystation check pool.yaml routes.yaml\n"
-    "  kubectl get rp,mr -A -o yaml | waystation check -",
+    "  kubectl get rp,mr,secrets -n mail -o yaml | waystation check -",
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 def command(files: tuple[str, ...]) -> None:
