@@ -16,6 +16,9 @@ from typing import Protocol
 from waystation_relay.spool.segments import Stream
 from waystation_relay.spool.values import SpoolFailure
 
+# A client may send a byte at a time, and an object costs fifty: pieces smaller than this are joined.
+SMALL_BYTES = 512
+
 
 class Flow:
     """A streaming draft, as the writer sees it."""
@@ -75,7 +78,11 @@ class Draft:
         """Take bytes; ``False``: pause until ``on_drain`` is called."""
         assert not self.closed, "append after accept or discard"
         self.size_bytes += len(data)
-        self.chunks.append(data)
+        chunks = self.chunks
+        if len(data) < SMALL_BYTES and chunks and len(chunks[-1]) < SMALL_BYTES:
+            chunks[-1] += data
+        else:
+            chunks.append(data)
         if self.size_bytes <= self._memory_bytes:
             return True
         return self._stream(len(data))
