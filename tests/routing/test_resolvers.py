@@ -43,7 +43,7 @@ async def test_counts_go_on_across_a_change() -> None:
 
 
 async def test_the_relay_knows_itself_by_its_present_name() -> None:
-    """A mail host of our name is us, in whatever case it is written; after a renaming by the new name only."""
+    """A mail host of our name is us, in any case of letters; once renamed, by the new name only."""
     resolvers = Resolvers(configured("Relay.Test"), ManualClock())
 
     def is_us(name: str) -> bool:
