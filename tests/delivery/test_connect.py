@@ -6,8 +6,8 @@ import socket
 import pytest
 from tests.support.delivering import (
     IMPATIENT,
-    SHORT_S,
     PATIENT,
+    SHORT_S,
     At,
     connection_to,
     failure_of,
