@@ -91,7 +91,7 @@ async def _taken_up(relay: Process, digest: str) -> str:
     deadline = time.monotonic() + TAKEN_UP_WITHIN_S
     while True:
         seen = await admin.configuration(relay.admin)
-        if seen is not None and seen.hash == digest:
+        if seen is not None and seen.hash == digest and not seen.last_error:
             return ""
         if time.monotonic() > deadline:
             why = (seen and seen.last_error) or f"{relay.admin}/config does not show it"

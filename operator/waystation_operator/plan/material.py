@@ -5,20 +5,19 @@ from dataclasses import dataclass, field
 
 from waystation_operator.api.objects import Secret
 from waystation_operator.api.problem import Identity, Path, Problem
+from waystation_operator.plan import certificate
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a Secret is needed as: the keys it must have, and the file suffix each becomes."""
+    """What a Secret is needed as: the keys it must have, the file suffix each becomes, and their form."""
 
-    type: str
     suffixes: Mapping[str, str]
+    form: str
 
 
-CERTIFICATE = Use("kubernetes.io/tls", {"tls.crt": "crt", "tls.key": "key"})
-CREDENTIAL = Use("kubernetes.io/basic-auth", {"username": "username", "password": "password"})
-
-_PEM = b"-----BEGIN "
+CERTIFICATE = Use({"tls.crt": "crt", "tls.key": "key"}, "the chain and its key in PEM")
+CREDENTIAL = Use({"username": "username", "password": "password"}, "each one line")
 
 
 @dataclass(slots=True)
@@ -40,13 +39,9 @@ class Material:
                 Problem(owner, path, name, problem, f"create Secret {key} with the keys {keys}")
             )
             return None
-        lacking = [k for k in use.suffixes if not _usable(secret.data.get(k), use)]
-        if lacking:
-            problem = f"names Secret {key}, which has no usable {' and '.join(lacking)}"
-            remedy = f"give the Secret the keys {keys}" + (
-                ", both PEM" if use is CERTIFICATE else ", each one line"
-            )
-            self.problems.append(Problem(owner, path, name, problem, remedy))
+        if (objection := _objection(secret.data, use)) is not None:
+            remedy = f"give the Secret the keys {keys}, {use.form}"
+            self.problems.append(Problem(owner, path, name, f"names Secret {key}, {objection}", remedy))
             return None
         material = f"{owner.namespace}.{name}"
         for k, suffix in use.suffixes.items():
@@ -54,10 +49,20 @@ class Material:
         return material
 
 
-def _usable(value: bytes | None, use: Use) -> bool:
-    if not value:
-        return False
+def _objection(data: Mapping[str, bytes], use: Use) -> str | None:
+    if lacking := [key for key in use.suffixes if not data.get(key)]:
+        return f"which has no {' and no '.join(lacking)}"
     if use is CERTIFICATE:
-        return _PEM in value
-    line = value.rstrip(b"\r\n")
-    return bool(line) and not any(c in line for c in b"\r\n\0")
+        return certificate.objection(*(data[key] for key in use.suffixes))
+    if odd := [key for key in use.suffixes if not _is_line(data[key])]:
+        return f"whose {' and '.join(odd)} cannot be sent: not one line of UTF-8 text"
+    return None
+
+
+def _is_line(value: bytes) -> bool:
+    """As the relay will read it: without a line end behind it."""
+    try:
+        line = value.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        return False
+    return bool(line) and not any(c in line for c in "\r\n\0")
