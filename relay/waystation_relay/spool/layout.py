@@ -5,6 +5,7 @@
     lock        flock'ed by the owner for as long as it lives; holds its pid for error messages
     index       SQLite, with index-wal and index-shm
     segments/   bodies too large for the index, ``<16 hex digits>``
+    reserve     room kept back for what is queued (``room``); means nothing
     corrupt/    what could not be read, each with a JSON file that says what it was
 
 The lock is the kernel's: it ends with the process, however that ends, and a
@@ -62,6 +63,7 @@ class Layout:
         self.segments = directory / "segments"
         self.corrupt = directory / "corrupt"
         self.probe = directory / "probe"
+        self.reserve = directory / "reserve"
         self.tag = ""
         self._lock_fd = -1
 

@@ -194,21 +194,40 @@ class Segments:
 
     def close(self) -> None:
         """Leave only files that something refers to."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        current, self._current = self._current, None
-        if current is not None:
-            current.sealed = True
-            self._judge(current)
-        for path in self._spares:
-            path.unlink(missing_ok=True)
-        self._spares.clear()
+        if self._current is not None:
+            self._seal(self._current)
+        self._drop_spares()
+
+    def give_back(self) -> bool:
+        """Room is short: no dead file is kept, none that is mostly dead is left open. Whether any was."""
+        current = self._current
+        dead = current is not None and self._is_sparse(current)
+        if current is not None and dead:
+            self._seal(current)
+        found = dead or bool(self._spares)
+        with contextlib.suppress(OSError):  # nothing refers to them: recovery removes them
+            self._drop_spares()
+        return found
+
+    def _seal(self, current: Segment) -> None:
+        os.close(self._fd)
+        self._fd = -1
+        self._current = None
+        current.sealed = True
+        self._judge(current)
+
+    def _drop_spares(self) -> None:
+        while self._spares:
+            self._spares[-1].unlink(missing_ok=True)
+            self._spares.pop()
+
+    def _is_sparse(self, segment: Segment) -> bool:
+        return segment.live_bytes * 100 < segment.size_bytes * self._tuning.compact_below_percent
 
     def _judge(self, segment: Segment) -> None:
         if not segment.live_records:
             self._retire(segment)
-        elif segment.live_bytes * 100 < segment.size_bytes * self._tuning.compact_below_percent:
+        elif self._is_sparse(segment):
             self.sparse.add(segment.number)
 
     def _retire(self, segment: Segment) -> None:
@@ -236,11 +255,7 @@ class Segments:
         if current is not None and current.size_bytes < self._tuning.segment_bytes:
             return current
         if current is not None:
-            os.close(self._fd)
-            self._fd = -1
-            self._current = None
-            current.sealed = True
-            self._judge(current)
+            self._seal(current)
         segment = self._new(private=False)
         if self._spares:
             self._spares[-1].rename(segment.path)

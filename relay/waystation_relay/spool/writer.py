@@ -26,10 +26,10 @@ from waystation_relay.spool.draft import Flow
 from waystation_relay.spool.failpoints import reach
 from waystation_relay.spool.layout import Layout
 from waystation_relay.spool.operations import Accept, Condemn, Job, Report, Settle, Write
-from waystation_relay.spool.trouble import failure_of, fullness, probe, refusal_of, volume_of
+from waystation_relay.spool.room import NO_ROOM, Room
+from waystation_relay.spool.trouble import failure_of, probe, refusal_of
 from waystation_relay.spool.values import FailureKind, Refusal, SpoolFailure, SpoolLimits, Tuning
 
-VOLUME_INTERVAL_S = 1.0  # how often the room on the volume is looked at while committing
 IDLE_CHECKPOINT_S = 1.0
 EventSink = Callable[[str, dict[str, object]], None]
 
@@ -65,8 +65,8 @@ class Writer:
         self._retained: list[Settle] = []
         self._flows: set[Flow] = set()  # with a file that no message refers to yet
         self._failure: SpoolFailure | None = None  # of the last attempt
-        self._volume = volume_of(layout.directory)
-        self._volume_seen = clock.monotonic()
+        self._room = Room(layout, committer.segments, clock)
+        self._again = False  # room was made just now for what failed
         self._report = Report()
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self.judge()
@@ -84,7 +84,7 @@ class Writer:
         self.refusal = (
             refusal_of(failure)
             if failure is not None
-            else fullness(self.stats.size_bytes, self.limits, self._volume)
+            else self._room.refusal(self.stats.size_bytes, self.limits)
         )
 
     # The thread
@@ -107,6 +107,9 @@ class Writer:
     def _patience(self) -> float | None:
         if self.broken is not None:
             return None
+        if self._again:
+            self._again = False
+            return 0.0
         if self._failure is None and self._committer.segments.sparse:
             return 0.0
         if self.refusal is not None or self._retained:
@@ -133,6 +136,8 @@ class Writer:
                 self._report.calls.append((found.done, ()))
             else:
                 batch.jobs.append(job)
+        if not self._room.is_reserved:
+            self._refuse(batch.accepts, [], [], NO_ROOM)
         batch.settles[:0], self._retained = self._retained, []
         if self._failure is None:
             if batch:
@@ -148,14 +153,14 @@ class Writer:
                 self._failure = None
             else:
                 self._fail(failure)
-        if batch.is_idle or self._clock.monotonic() - self._volume_seen >= VOLUME_INTERVAL_S:
-            self._look_at_volume()
+        if batch.is_idle or self._room.is_due():
+            self._look_around()
         self.judge()
 
-    def _look_at_volume(self) -> None:
-        self._volume_seen = self._clock.monotonic()
+    def _look_around(self) -> None:
+        is_sound = self._failure is None and not self._retained
         try:
-            self._volume = volume_of(self._layout.directory)
+            self._room.look(self.stats.size_bytes, self.limits, is_sound=is_sound)
         except OSError as error:
             self._fail(failure_of(error))
 
@@ -204,6 +209,8 @@ class Writer:
         """Note a failed attempt; the failure by its proper name."""
         if failure.kind is FailureKind.IO and not failure.permanent:
             failure = probe(self._layout.probe) or failure
+        if failure.kind is FailureKind.FULL and self._room.give_up():
+            self._again = True
         if self._failure != failure:
             self._event("spool.failing", {"kind": failure.kind.value, "text": failure.text})
         self._failure = failure
@@ -247,8 +254,9 @@ class Writer:
         self._report.written.append((flow.draft, sum(map(len, operation.chunks))))
         if flow.failure is not None:
             return
-        if self.broken is not None:
-            flow.failure = self.broken
+        if self.broken is not None or not self._room.is_reserved:
+            flow.failure = self.broken or NO_ROOM
+            self._drop(flow)
             return
         segments = self._committer.segments
         try:
@@ -302,4 +310,5 @@ class Writer:
         self._refuse([], self._retained, [], self.broken or self._failure or closed)
         for flow in list(self._flows):
             self._drop(flow)
+        self._room.close()
         self._send()
