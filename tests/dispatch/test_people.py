@@ -254,6 +254,29 @@ async def test_held_recipient_is_not_attempted_again_when_another_job_ends(world
     assert (row.number, row.status) == (0, Status.HELD)
 
 
+async def test_held_during_its_own_attempt_while_another_job_goes_on(world, up):
+    """The hold came during the attempt; its deferral sets nothing free, however long the message flies on."""
+    retry = Retry(first_s=10, max_s=10, jitter_percent=0)
+    world.configure(
+        route("mail/up", recipients=("*@corp.test",), backends=(UP,), retry=retry),
+        route("mail/back", backends=(BACK,), retry=retry),
+    )
+    up.answers["ann@corp.test"] = [later()]
+    back = world.network["back.test"]
+    up.patient = back.patient = True
+    queue_id = await world.accept("ann@corp.test", "bob@next.test")
+    await world.people.change(Query(queue_ids=(queue_id,), recipient="ann@corp.test"), Hold("wait"))
+    up.answer()
+    await world.quiet()
+    await world.pass_time(30)
+    back.answer()
+    up.patient = False
+    await world.quiet()
+    assert len(up.transactions) == 1
+    (row,) = (await world.only()).pending
+    assert (row.number, row.status, row.hold_reason) == (0, Status.HELD, "wait")
+
+
 async def test_retry_now_while_another_recipient_is_being_sent(world, up):
     """The message is in memory for one recipient; "retry now" for another is not lost when that ends."""
     up.answers["ann@corp.test"] = [later(), taken()]
@@ -321,20 +344,19 @@ async def test_bounce_reaches_recipients_that_wait_beside_the_one_being_sent(wor
 
 
 async def test_delivered_between_search_and_bounce(world, up, monkeypatch):
-    """The search saw the mail waiting, then it was delivered: old news bounces nothing."""
-    up.answers["ann@corp.test"] = [later(), taken()]
-    queue_id = await world.accept("ann@corp.test", "bob@corp.test")
+    """The search saw the mail waiting, then it was delivered: old news neither bounces nor repeats it."""
+    up.answers |= {"ann@corp.test": [later(), taken()], "bob@corp.test": [later()]}
+    await world.accept("ann@corp.test", "bob@corp.test")
     stale = await world.queue()
-    assert [len(m.pending) for m in stale] == [1]
-    await world.people.change(one(queue_id), RetryNow())
-    await world.quiet()
+    assert [len(m.pending) for m in stale] == [2]
+    await world.to_next_due()
     find, answers = world.spool.find, [stale, []]
 
     async def find_old_first(query, limit, after=0):
         return await find(query, limit, after) if query.queue_ids else answers.pop(0)
 
     monkeypatch.setattr(world.spool, "find", find_old_first)
-    await world.people.bounce(Query(domain="corp.test"), "enough")
+    await world.people.bounce(Query(recipient="ann@corp.test"), "enough")
     monkeypatch.undo()
     await world.quiet()
     assert world.network["back.test"].taken == []

@@ -73,11 +73,12 @@ class Taken:
 
 class Server:
     """Where the connections of one host lead. ``answers``: by recipient, one after the other, the last for
-    good; whoever has none is taken. ``down``: no connection can be had, and why. ``patient``: nothing is
-    answered until ``answer`` is called; ``slow``: nor is any connection opened until ``let_in``."""
+    good; whoever has none hears ``otherwise``. ``down``: no connection can be had, and why. ``patient``:
+    nothing is answered until ``answer`` is called; ``slow``: no connection is opened until ``let_in``."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Outcome | str]] = {}
+        self.otherwise: Outcome | str = taken()
         self.down: Deferred | Failed | None = None
         self.patient = self.slow = False
         self.taken: list[Taken] = []
@@ -136,7 +137,7 @@ class Server:
     def _next(self, address: str) -> Outcome | str:
         answers = self.answers.get(address)
         if not answers:
-            return taken()
+            return self.otherwise
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
@@ -171,6 +172,16 @@ class Link:
         done(result)
         if self.closing:
             self._tell()
+
+    @property
+    def now(self) -> Transaction | None:
+        """What it carries at this moment."""
+        return self._now[0] if self._now is not None else None
+
+    def take_untold(self) -> None:
+        """The server decided, and nobody was left to hear it."""
+        if self._now is not None:
+            self._server.decide(self._now[0])
 
     def quit(self) -> None:
         if self.closing:
@@ -355,6 +366,8 @@ class World:
         """The process is gone: no transaction is finished, no retained outcome recorded."""
         await self.spool.close()
         for server in self.network.servers.values():
+            for link in server.waiting:
+                link.take_untold()
             server.waiting.clear()
             for link in server.links:
                 link.closing, link.on_closed = True, None

@@ -47,9 +47,10 @@ class Loader:
         self._wake.set()
 
     def doubt(self, message_ids: Iterable[int]) -> None:
-        """A person changed these: what a load on its way says of them may be from before."""
+        """A person changed these: what a load on its way says of them may be from before. Looks again."""
         if self._loading:
             self._stale.update(message_ids)
+            self.rewind()
 
     async def run(self) -> None:
         """Looks until cancelled."""
