@@ -61,13 +61,19 @@ def _context(folder: Path, name: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     try:
-        context.load_cert_chain(certificate, key)
-    except ssl.SSLError as error:
+        context.load_cert_chain(certificate, key, _no_password)
+    except OSError as error:  # SSLError is one; the others: it was taken away since we looked
+        why = getattr(error, "reason", None) or error.strerror or error
         raise ConfigUnreadableError(
-            f"{certificate}: not a usable certificate with {key.name} ({error.reason or error}); "
-            "put the certificate chain and its matching private key there, both PEM"
+            f"{certificate}: not a usable certificate with {key.name} ({why}); "
+            "put the certificate chain and its private key there, both PEM, the key without a password"
         ) from None
     return context
+
+
+def _no_password() -> str:
+    """Without it OpenSSL would ask whoever sits at the terminal, and wait."""
+    return ""
 
 
 def _text(path: Path) -> str:
