@@ -231,6 +231,19 @@ async def test_what_is_no_name_is_never_asked(name: str, make: Callable[..., Loo
         assert await make(silent, timeout_s=0.05).ask(name, AAAA) == Missing(exists=False)
 
 
+async def test_alias_into_a_zone_of_another_server(
+    tmp_path_factory: pytest.TempPathFactory, make: Callable[..., Lookup]
+) -> None:
+    """An alias whose target the server did not look up is looked up here, and a ring of such ends."""
+    here = {"here.test": "www 20 CNAME web.there.test.\nring CNAME ring.there.test."}
+    there = {"there.test": "web A 192.0.2.1\nring CNAME ring.here.test."}
+    folder = tmp_path_factory.mktemp("two")
+    with Nsd(folder, here) as first, Nsd(folder, there) as second:
+        lookup = make(first.port, second.port)
+        assert await lookup.ask("www.here.test", A) == Found(addresses=("192.0.2.1",))
+        assert await lookup.ask("ring.here.test", A) == Trouble("a CNAME loop")
+
+
 async def test_too_many_aliases(
     tmp_path_factory: pytest.TempPathFactory, make: Callable[..., Lookup]
 ) -> None:

@@ -86,6 +86,28 @@ def test_sender_mismatch_falls_through_to_a_less_specific_recipient() -> None:
     assert found.name == "general"
 
 
+@pytest.mark.parametrize(
+    ("sender", "winner"),
+    [
+        pytest.param("a@shop.test", "general", id="the domain itself is no sub-domain"),
+        pytest.param("a@eu.shop.test", "sub", id="a sub-domain"),
+        pytest.param("a@web.eu.shop.test", "sub-eu", id="the longest wildcard"),
+        pytest.param("web.eu.shop.test", "general", id="a sender without a domain"),
+        pytest.param("", "general", id="the null sender"),
+    ],
+)
+def test_sender_wildcard(sender: str, winner: str) -> None:
+    """Senders are matched by the same patterns as recipients."""
+    routes = [
+        route("general"),
+        route("sub", senders="*@*.shop.test"),
+        route("sub-eu", senders="*@*.eu.shop.test"),
+    ]
+    found = Table(routes).match("smtp", sender, "c@x.test")
+    assert found is not None
+    assert found.name == winner
+
+
 def test_listener_without_routes_has_none() -> None:
     """A listener no route is attached to relays nothing, whatever the other routes match."""
     routes = Table([route("r")])

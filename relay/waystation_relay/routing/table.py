@@ -43,8 +43,8 @@ class _Senders:
             self.wildcards |= key[0] == "."
 
     def find(self, sender: str) -> Route | None:
-        if self.by_key and sender:
-            at = sender.rfind("@")
+        at = sender.rfind("@") if self.by_key else -1
+        if at > 0:
             domain = normal_domain(sender[at + 1 :])
             found = self.by_key.get(f"{sender[:at].lower()}@{domain}") or self.by_key.get(f"@{domain}")
             if found is not None:
