@@ -68,7 +68,8 @@ def test_every_page_is_in_the_index() -> None:
 
 def test_make_targets_exist() -> None:
     """Every `make …` a page or script names is a target of the Makefile."""
-    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
     named = {
         (relative(page), target)
         for page in PAGES
