@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from waystation_operator.cli.check import command
+from waystation_operator.local.load import MAX_BYTES
 
 POOL = """
 apiVersion: waystation.dev/v1alpha1
@@ -106,6 +107,12 @@ def test_notices_what_may_not_be_meant(folder: Path, text: str, notice: str) -> 
     assert len(run.stderr.splitlines()) == 1
 
 
+def test_byte_order_mark(folder: Path) -> None:
+    """Some editors write one; it is not part of the text."""
+    (folder / "bom.yaml").write_bytes(b"\xef\xbb\xbf" + POOL.lstrip().encode())
+    assert CliRunner().invoke(command, ["bom.yaml"]).exit_code == 0
+
+
 def test_missing_file(folder: Path) -> None:
     """A file that is not there is the environment's fault: exit code 1; the others are judged too."""
     (folder / "bad.yaml").write_text(POOL.replace("port: 25,", "port: 0,"))
@@ -118,7 +125,10 @@ def test_missing_file(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        pytest.param(b"\xff\xfe\x00", "cannot be read: 'utf-8' codec", id="not UTF-8"),
+        pytest.param(b"a: \xff", "cannot be read: it is not UTF-8 text (byte 3); name", id="not UTF-8"),
+        pytest.param(
+            b" " * (MAX_BYTES + 1), "cannot be read: it is larger than 33554432 bytes", id="too large"
+        ),
         pytest.param(None, "cannot be read: Is a directory", id="a folder"),
     ],
 )

@@ -76,8 +76,13 @@ def load(files: Sequence[str]) -> Loaded:
 
 def _text(file: str) -> str:
     if file == STDIN:
-        return sys.stdin.read(MAX_BYTES)
-    path = Path(file)
-    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    else:
+        with Path(file).open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES} bytes")
-    return path.read_text(encoding="utf-8-sig")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 text (byte {error.start})") from None
