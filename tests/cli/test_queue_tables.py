@@ -7,7 +7,7 @@ import pytest
 from waystation_relay.cli import queue_tables
 from waystation_relay.cli.queue_tables import _duration, _size
 
-NOW = datetime.datetime.now(datetime.UTC)
+NOW = datetime.datetime(2027, 1, 15, 8, tzinfo=datetime.UTC)
 
 
 def at(seconds: float) -> str:
@@ -63,7 +63,7 @@ def test_a_line_of_the_list(
     shown: dict[str, object], words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Age, size, state, attempts, the next time and the reason, each in its column."""
-    queue_tables.print_messages([shown])
+    queue_tables.print_messages([shown], NOW)
     line = capsys.readouterr().out.splitlines()[1]
     for word in words:
         assert word in line

@@ -3,6 +3,7 @@
 import json
 import sys
 import urllib.parse
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import click
@@ -73,7 +74,7 @@ def list_(limit: int, **options: Any) -> None:
     if request.output == "json":
         click.echo(json.dumps(messages, indent=2))
     else:
-        queue_tables.print_messages(messages)
+        queue_tables.print_messages(messages, datetime.now(UTC))
     if more:
         click.echo("waystation queue: there is more; --limit 0 shows everything", err=True)
     sys.exit(request.exit_code)

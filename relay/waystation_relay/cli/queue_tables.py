@@ -16,7 +16,7 @@ STYLES = {"held": "yellow", "waiting": "", "active": "green"}
 UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
-def print_messages(messages: Sequence[Message]) -> None:
+def print_messages(messages: Sequence[Message], now: datetime.datetime) -> None:
     console = _console()
     if not messages:
         if sys.stdout.isatty():
@@ -37,7 +37,6 @@ def print_messages(messages: Sequence[Message]) -> None:
     table.add_column("TRIED", justify="right", no_wrap=True)
     table.add_column("NEXT", no_wrap=True)
     table.add_column("WHY", no_wrap=True, overflow="ellipsis")
-    now = datetime.datetime.now(datetime.UTC)
     for message in messages:
         pod = [_clean(message.get("pod", ""))] if with_pods else []
         head = [
