@@ -19,6 +19,7 @@ from tests.support.scripted import Peer, Scripted
 from waystation_relay.delivery.connection import Connection
 from waystation_relay.delivery.pump import BLOCK_BYTES
 from waystation_relay.delivery.timeouts import Timeouts
+from waystation_relay.delivery.transaction import Result
 from waystation_relay.wire.client import EAGER_BYTES
 
 # Dots at line starts, and lines that no block ends with.
@@ -288,3 +289,88 @@ async def test_stopping_the_relay_stops_the_reading() -> None:
         await closed(connection)
         assert await source.at_rest() < 64
         assert len(results) == 1
+
+
+# Content whose header must be looked at before it can be offered
+
+
+async def test_header_on_disk_is_read_beside_the_loop() -> None:
+    """Whether a large SMTPUTF8 mail needs SMTPUTF8 is looked up in its header, in another thread."""
+    source = Source(b"Subject: plain\r\n\r\n" + LARGE)
+
+    async def server(peer: Peer) -> None:
+        await peer.hello("CHUNKING")
+        await peer.expect("MAIL FROM:<app@shop.test>")
+        peer.say("250 ok")
+        await peer.expect("RCPT TO:<ann@xn--bcher-kva.test>")
+        peer.say("250 ok")
+        await peer.expect(f"BDAT {source.size_bytes} LAST")
+        await peer.read(source.size_bytes)
+        peer.say("250 2.0.0 thank you")
+        await peer.goodbye()
+
+    async with Scripted(server) as scripted:
+        connection = await connection_to(scripted.port)
+        what = transaction("ann@bücher.test", body=source, smtputf8=True)
+        assert told((await send(connection, what)).outcomes[0]) == "delivered 250 2.0.0"
+        assert threading.get_ident() not in source.threads
+        connection.quit()
+
+
+@pytest.mark.parametrize(
+    ("source", "outcome"),
+    [
+        pytest.param(
+            Source("Subject: grüß\r\n\r\nhello\r\n".encode()),
+            "failed content 553 5.6.9",
+            id="internationalized",
+        ),
+        pytest.param(Source(LARGE, breaks_at=0), "deferred storage 451 4.3.0", id="unreadable"),
+    ],
+)
+async def test_header_on_disk_that_stops_the_mail(source: Source, outcome: str) -> None:
+    """When the header says no, or cannot be read, nothing is sent and the connection serves on."""
+
+    async def server(peer: Peer) -> None:
+        await peer.hello()
+        await peer.take()
+        await peer.goodbye()
+
+    async with Scripted(server) as scripted:
+        connection = await connection_to(scripted.port)
+        result = await send(connection, transaction("ann@x.test", "bob@x.test", body=source, smtputf8=True))
+        assert [told(found) for found in result.outcomes] == [outcome] * 2
+        assert result.reusable
+        assert (await send(connection, transaction())).reusable
+        connection.quit()
+
+
+async def test_connection_lost_while_the_header_is_read() -> None:
+    """A server that leaves meanwhile costs no time: the mail goes to another connection."""
+    leave = asyncio.Event()
+
+    class Slow(Source):
+        def read(self, offset: int, size: int, /) -> bytes:
+            loop.call_soon_threadsafe(leave.set)
+            assert left.wait(5)
+            return super().read(offset, size)
+
+    async def server(peer: Peer) -> None:
+        await peer.hello()
+        await leave.wait()
+        peer.close()
+
+    left = threading.Event()
+    loop = asyncio.get_running_loop()
+    async with Scripted(server) as scripted:
+        connection = await connection_to(scripted.port)
+        results: list[Result] = []
+        connection.send(transaction(body=Slow(LARGE), smtputf8=True), results.append)
+        async with asyncio.timeout(5):
+            while not connection.closing:
+                await asyncio.sleep(0.01)
+            left.set()
+            while not results:
+                await asyncio.sleep(0.01)
+        assert told(results[0].outcomes[0]) == "deferred connect 451 4.4.2"
+        assert results[0].again == (0,)

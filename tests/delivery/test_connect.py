@@ -431,10 +431,10 @@ async def test_trickle_does_not_extend_the_deadline() -> None:
 async def test_connecting_has_a_deadline() -> None:
     """An address that answers nothing at all, not even a refusal, is given up."""
     # A full backlog swallows further connections, as a firewall would.
-    port = free_port()
     with socket.socket() as full:
-        full.bind(("127.0.0.1", port))
+        full.bind(("127.0.0.1", 0))
         full.listen(0)
+        port = full.getsockname()[1]
         waiting = [socket.socket() for _ in range(4)]
         for one in waiting:
             one.setblocking(False)

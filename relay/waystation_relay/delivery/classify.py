@@ -57,7 +57,15 @@ def _pattern(words: str) -> re.Pattern[str]:
     return re.compile("|".join(rf"\b{re.escape(w)}" for w in words.split("|")), re.IGNORECASE)
 
 
+# No room for this one in this transaction, or 552 from servers of old (RFC 5321 §4.5.3.1.10).
+CROWDED = Rule(
+    Reason.THROTTLED,
+    codes=(452, 552),
+    at=(At.RCPT,),
+    words="too many recipients|too many rcpts|recipient limit",
+)
 RULES: tuple[Rule, ...] = (
+    CROWDED,
     Rule(
         Reason.GREYLISTED, words="greylist|graylist|grey-list|gray-list|grey list|gray list", temporary=True
     ),
@@ -134,15 +142,13 @@ def explained(reply: Reply, at: At) -> tuple[Reply, Reason]:
     why = reason(reply, at)
     if reply.enhanced:
         return reply, why
-    detail = _DETAIL_OF_REASON.get(why) or _DETAIL_OF_CODE.get(reply.code, "0.0")
+    if CROWDED.fits(reply, at):
+        detail = "5.3"
+    else:
+        detail = _DETAIL_OF_REASON.get(why) or _DETAIL_OF_CODE.get(reply.code, "0.0")
     return Reply(reply.code, f"{reply.code // 100}.{detail}", reply.lines), why
 
 
-_TOO_MANY = re.compile(r"too many (recipients|rcpts)|recipient limit", re.IGNORECASE)
-
-
 def is_too_many_recipients(reply: Reply) -> bool:
-    """No room for this one in this transaction: 452, or 552 from servers of old (RFC 5321 §4.5.3.1.10)."""
-    return reply.code in {452, 552} and (
-        reply.enhanced[1:] == ".5.3" or _TOO_MANY.search(reply.text) is not None
-    )
+    """Of a reply to RCPT: the server takes no more in this transaction."""
+    return CROWDED.fits(reply, At.RCPT) or (reply.code in CROWDED.codes and reply.enhanced[1:] == ".5.3")
