@@ -44,6 +44,7 @@ class Child:
         self.task: asyncio.Task[None] | None = None
         self._identity: Identity | None = None
         self._alive: asyncio.subprocess.Process | None = None
+        self._nudged = asyncio.Event()
         self._say = say
         self._publish = publish
 
@@ -63,9 +64,17 @@ class Child:
             self._say(
                 f"{self.process.name}: {self.problem}\n{self.process.name}: starts again in {pause_s:.0f} s"
             )
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._nudged.wait(), pause_s)
+            pause_s = FIRST_PAUSE_S if self._nudged.is_set() else min(pause_s * 2, LONGEST_PAUSE_S)
+            self._nudged.clear()
             self.restarts += 1
+
+    def nudge(self) -> None:
+        """A child that waits is started at once: what kept it from running may be mended."""
+        if self.state is State.WAITING:
+            self.problem = ""
+            self._nudged.set()
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Ends the process: gently, then not; not gently at all once ``hurry`` is set."""

@@ -110,6 +110,7 @@ class Supervisor:
         for name, process in wanted.items():
             if name in self._children:
                 self._children[name].process = process  # it may listen elsewhere by now
+                self._children[name].nudge()
             else:
                 child = self._children[name] = Child(process, self._say_once_up, self.publish)
                 child.task = tasks.create_task(child.keep())
