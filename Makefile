@@ -13,12 +13,13 @@ STAMP  := $(VENV)/.installed
 JOBS   ?= 2
 MESSAGES ?= 5000
 ROUNDS ?= 3
+OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check unit programs format bench clean
+.PHONY: help install demo test check unit programs format bench bench-peers bench-memory bench-profile clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "; print "Targets:"} /^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "; print "Targets:"} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Create .venv with everything for development (nothing to do when it is up to date)
 	@:
@@ -65,8 +66,18 @@ format: install ## Rewrite the source as the formatter and the safe lint fixes w
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: install ## Compare with the installed Postfix (MESSAGES=5000 ROUNDS=3)
-	@$(BIN)/python -m bench.smoke --messages $(MESSAGES) --rounds $(ROUNDS)
+bench: install ## Compare with Postfix and what else is there (MESSAGES=5000 ROUNDS=3 OPTIONS=--docs)
+	@$(BIN)/python -m bench.compare --messages $(MESSAGES) --rounds $(ROUNDS) $(OPTIONS)
+
+bench-peers: install ## Fetch what benchmarks can use: Exim and Haraka into a cache, matplotlib and py-spy into .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[bench]'
+	@$(BIN)/python -m bench.peers
+
+bench-memory: install ## Memory and start-up time with up to a million queued messages (6 GB of disk)
+	@$(BIN)/python -m bench.memory $(OPTIONS)
+
+bench-profile: install ## Where the relay's time goes, by step and by function
+	@$(BIN)/python -m bench.profiling $(OPTIONS)
 
 clean: ## Remove .venv, caches and the local mode's data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .waystation build dist bench/results
