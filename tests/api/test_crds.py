@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 from tests.api import apiserver
-from tests.api.specs import SPECS, parsed, schema, spec_schema
+from tests.api.specs import POOL, SPECS, parsed, schema, spec_schema
 
 from waystation_operator.api import crds
+from waystation_operator.api.objects import API_VERSION
+from waystation_operator.api.parse import parse
 from waystation_operator.cli import generate
 
 ROOT = Path(__file__).parents[2]
@@ -137,6 +139,19 @@ def test_pool_scales() -> None:
     ):
         _, part, field = path.split(".")
         assert schema("RelayPool")["properties"][part]["properties"][field]["type"] == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [("outbound", True), ("a" * 52, True), ("a" * 53, False), ("out.bound", False), ("out-", False)],
+)
+def test_pool_names(name: str, good: bool) -> None:
+    """A pool's name becomes part of labels, so it is shorter than other objects' names; both sides say so."""
+    whole = {"metadata": {"name": name}}
+    rules = schema("RelayPool")["x-kubernetes-validations"]
+    assert all(apiserver.evaluate(rule["rule"], whole) is good for rule in rules)
+    body = {"apiVersion": API_VERSION, "kind": "RelayPool", "metadata": {"name": name}, "spec": POOL}
+    assert (parse(body)[1] == []) is good
 
 
 @pytest.mark.parametrize(("kind", "short"), [("RelayPool", "rp"), ("MailRoute", "mr")])

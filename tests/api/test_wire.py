@@ -47,6 +47,7 @@ FORMS: dict[str, tuple[list[str], list[str]]] = {
     "EnhancedCode": (["5.7.1", "4.0.0", "2.999.999"], ["", "5.7", "6.0.0", "5.7.01", "5.7.1000", "5.7.1 "]),
     "ReplyText": (["Rejected by policy", "x", "a" * 400], ["", "   ", "ä", "a\nb", "a" * 401, "a\tb"]),
     "Label": (["a", "smtp", "a-1", "a" * 63], ["", "A", "-a", "a-", "a.b", "a_b", "a" * 64]),
+    "PoolName": (["a", "out-1", "a" * 52], ["", "Out", "a.b", "-a", "a-", "a" * 53]),
     "OptionalLabel": (["", "mail"], ["Mail", "a.b"]),
     "ObjectName": (["a", "a.b", "a-1.b-2"], ["", "A", "a..b", ".a", "a/b", "a_b", ".".join(["a" * 63] * 4)]),
     "OptionalObjectName": (["", "relay-tls"], ["Relay", "a b"]),

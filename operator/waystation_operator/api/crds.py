@@ -11,6 +11,7 @@ from waystation_operator.api.objects import GROUP, VERSION
 from waystation_operator.api.relaypool import RelayPoolSpec
 from waystation_operator.api.schema import object_schema
 from waystation_operator.api.status import MailRouteStatus, RelayPoolStatus
+from waystation_operator.api.wire import POOL_NAME, POOL_NAME_REMEDY
 
 _HEADER = "# Made from the models by `python -m waystation_operator.cli.generate`; edit those.\n"
 
@@ -25,6 +26,7 @@ def relay_pool() -> dict[str, Any]:
         kind="RelayPool",
         short="rp",
         about="Where mail comes in and waits: a number of relays with a queue each, behind one Service.",
+        rules=((f"self.metadata.name.matches('^{POOL_NAME}$')", f"metadata.name: {POOL_NAME_REMEDY}"),),
         spec=RelayPoolSpec,
         status=RelayPoolStatus,
         subresources={
@@ -78,9 +80,11 @@ def _definition(
     status: type[Group],
     subresources: dict[str, Any],
     columns: list[dict[str, Any]],
+    rules: tuple[tuple[str, str], ...] = (),
 ) -> dict[str, Any]:
+    """``rules`` are about the object as a whole, which is to say its name: (CEL, message)."""
     plural = f"{kind.lower()}s"
-    schema = {
+    schema: dict[str, Any] = {
         "description": about,
         "type": "object",
         "required": ["spec"],
@@ -92,6 +96,8 @@ def _definition(
             "status": object_schema(status),
         },
     }
+    if rules:
+        schema["x-kubernetes-validations"] = [{"rule": rule, "message": message} for rule, message in rules]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -13,7 +13,7 @@ from waystation_operator.api.group import Group
 from waystation_operator.api.mailroute import MailRouteSpec
 from waystation_operator.api.problem import Identity
 from waystation_operator.api.relaypool import RelayPoolSpec
-from waystation_operator.api.wire import Label, ObjectName, refusal
+from waystation_operator.api.wire import Label, ObjectName, PoolName, refusal
 
 GROUP = "waystation.dev"
 VERSION = "v1alpha1"
@@ -76,8 +76,8 @@ class _Meta(_Open):
         return text
 
 
-class NamedByLabel(_Meta):
-    name: Label
+class PoolMeta(_Meta):
+    name: PoolName
 
 
 class NamedAsObject(_Meta):
@@ -87,7 +87,7 @@ class NamedAsObject(_Meta):
 class PoolBody(Group):
     api_version: Literal["waystation.dev/v1alpha1"]
     kind: Literal["RelayPool"]
-    metadata: NamedByLabel
+    metadata: PoolMeta
     spec: RelayPoolSpec
     status: Any = None
 

@@ -139,6 +139,19 @@ def _label(text: str) -> grammar.Complaint | None:
     return grammar.Complaint("is not a name", remedy)
 
 
+# A StatefulSet's pods carry its name and a hash of ten characters in a label, which has at most 63.
+POOL_NAME = "[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?"
+POOL_NAME_REMEDY = (
+    "use at most 52 lower-case letters, digits and hyphens, beginning and ending with a letter or digit"
+)
+
+
+def _pool_name(text: str) -> grammar.Complaint | None:
+    return (
+        None if re.fullmatch(POOL_NAME, text) else grammar.Complaint("is not a pool's name", POOL_NAME_REMEDY)
+    )
+
+
 def _object_name(text: str) -> grammar.Complaint | None:
     if len(text) <= 253 and all(_label(part) is None for part in text.split(".")):
         return None
@@ -148,6 +161,7 @@ def _object_name(text: str) -> grammar.Complaint | None:
 
 
 Label = Annotated[str, _grammatical(_label), Wire("name", _string(_LABEL, 63))]
+PoolName = Annotated[str, _grammatical(_pool_name), Wire("pool name", _string(POOL_NAME, 52))]
 OptionalLabel = Annotated[str, _or_empty(_label), Wire("name", _string(f"({_LABEL})?", 63))]
 ObjectName = Annotated[
     str, _grammatical(_object_name), Wire("object name", _string(rf"{_LABEL}(\.{_LABEL})*", 253))
