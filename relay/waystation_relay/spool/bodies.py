@@ -13,7 +13,7 @@ from pathlib import Path
 from waystation_relay.mail.message import Place
 from waystation_relay.spool.layout import Layout
 from waystation_relay.spool.schema import INLINE, SET_ASIDE
-from waystation_relay.spool.segments import HEADER, header
+from waystation_relay.spool.segments import HEADER, is_header
 
 PIECE_BYTES = 1024 * 1024
 LOOKUP = "SELECT segment, offset, size_bytes, crc32 FROM messages WHERE id = ?"
@@ -85,12 +85,11 @@ def read_record(path: Path, message_id: int, place: Place) -> bytes:
     except FileNotFoundError:
         raise Damaged(f"segment {path.name} is missing") from None
     try:
+        _check_place(fd, path, place)
         record = os.pread(fd, HEADER.size + place.length, place.offset - HEADER.size)
     finally:
         os.close(fd)
-    if len(record) != HEADER.size + place.length:
-        raise Damaged(f"segment {path.name} ends within the record")
-    if record[: HEADER.size] != header(message_id, place.crc32, place.length):
+    if not is_header(record[: HEADER.size], message_id, place):
         raise Damaged(f"no such record in segment {path.name} at {place.offset}")
     body = record[HEADER.size :]
     if zlib.crc32(body) != place.crc32:
@@ -107,8 +106,12 @@ def _load(
         row = db.execute("SELECT content FROM bodies WHERE message_id = ?", (message_id,)).fetchone()
         if row is None:
             raise Damaged("no body in the index")
-        content = bytes(row[0])
-        if len(content) != place.length or zlib.crc32(content) != place.crc32:
+        content = row[0]
+        if (
+            not isinstance(content, bytes)
+            or len(content) != place.length
+            or zlib.crc32(content) != place.crc32
+        ):
             raise Damaged("checksum mismatch in the index")
         return content
     path = layout.segment(place.segment)
@@ -132,15 +135,22 @@ def _open(path: Path, message_id: int, place: Place) -> BodyFile:
     return body
 
 
+def _check_place(fd: int, path: Path, place: Place) -> None:
+    """What the index says of the place may itself be damaged."""
+    if place.offset < HEADER.size or place.length < 0:
+        raise Damaged(f"no such place in segment {path.name}: {place.offset}, {place.length}")
+    if os.fstat(fd).st_size < place.offset + place.length:
+        raise Damaged(f"segment {path.name} ends within the record")
+
+
 def _check(fd: int, path: Path, message_id: int, place: Place) -> None:
+    _check_place(fd, path, place)
     found = os.pread(fd, HEADER.size, place.offset - HEADER.size)
-    if found != header(message_id, place.crc32, place.length):
+    if not is_header(found, message_id, place):
         raise Damaged(f"no such record in segment {path.name} at {place.offset}")
     crc32 = 0
     for offset in range(0, place.length, PIECE_BYTES):
         piece = os.pread(fd, min(PIECE_BYTES, place.length - offset), place.offset + offset)
-        if not piece:
-            raise Damaged(f"segment {path.name} ends within the record")
         crc32 = zlib.crc32(piece, crc32)
     if crc32 != place.crc32:
         raise Damaged(f"checksum mismatch in segment {path.name} at {place.offset}")

@@ -22,6 +22,7 @@ from waystation_relay.spool.identity import queue_id_of
 from waystation_relay.spool.layout import Layout, sync, write_all, write_durably
 from waystation_relay.spool.rows import Row, Unreadable
 from waystation_relay.spool.schema import INLINE, SET_ASIDE
+from waystation_relay.spool.segments import HEADER, is_header
 
 PIECE_BYTES = 1024 * 1024
 
@@ -74,13 +75,13 @@ def set_aside(layout: Layout, db: sqlite3.Connection, message_id: int, why: str)
         if place.segment == INLINE:
             present = _copy_inline(db, message_id, target)
         elif place.segment > 0:
-            copied = present = _copy_record(layout.segment(place.segment), place, target)
+            present, copied = _copy_record(layout.segment(place.segment), message_id, place, target)
     except (OSError, sqlite3.Error):
         copied = False  # unreadable, like a missing file: the place stays, should the medium come back
     reach("corrupt.copied")
     sealed = None
     with contextlib.suppress(Unreadable):
-        sealed = rows.unseal(blob)
+        sealed = rows.unseal(message_id, blob)
     description = Description(
         queue_id,
         why,
@@ -108,20 +109,24 @@ def keep_rows(layout: Layout, message_id: int, why: str, message: Row, recipient
 
 def _copy_inline(db: sqlite3.Connection, message_id: int, target: Path) -> bool:
     found = db.execute("SELECT content FROM bodies WHERE message_id = ?", (message_id,)).fetchone()
-    if found is None:
+    if found is None or not isinstance(found[0], bytes):
         return False
-    write_durably(target, bytes(found[0]))
+    write_durably(target, found[0])
     return True
 
 
-def _copy_record(source: Path, place: Place, target: Path) -> bool:
-    """As much of the record as there is, in bounded memory."""
+def _copy_record(source: Path, message_id: int, place: Place, target: Path) -> tuple[bool, bool]:
+    """As much of the record as there is, in bounded memory: whether there is a file, and this record in it.
+
+    If the index is wrong about the place, the body may lie elsewhere in the segment: it must stay.
+    """
     try:
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return False, False
     out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
+        found = os.pread(fd, HEADER.size, max(0, place.offset - HEADER.size))
         done = 0
         while done < place.length:
             piece = os.pread(fd, min(PIECE_BYTES, place.length - done), place.offset + done)
@@ -133,4 +138,4 @@ def _copy_record(source: Path, place: Place, target: Path) -> bool:
     finally:
         os.close(out)
         os.close(fd)
-    return True
+    return True, is_header(found, message_id, place)

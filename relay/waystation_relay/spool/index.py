@@ -20,7 +20,7 @@ from waystation_relay.mail.envelope import Envelope
 from waystation_relay.mail.message import Place, Status
 from waystation_relay.spool import query, rows
 from waystation_relay.spool.identity import RESERVED
-from waystation_relay.spool.schema import INLINE, SET_ASIDE, open_writer
+from waystation_relay.spool.schema import INLINE, SET_ASIDE, Mismatch, open_writer
 
 ADD_MESSAGE = "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?)"
 ADD_RECIPIENT = "INSERT INTO recipients VALUES (?,?,?,?,?,?,?,?,?)"
@@ -99,7 +99,7 @@ class Index:
     def __init__(self, path: Path) -> None:
         self.db = open_writer(path)
         self.delta = Delta()
-        self._id_floor = self.counter("id_floor")
+        self._id_floor = -1  # as far as we know here; ``reserve`` raises it
 
     def close(self) -> None:
         self.db.close()
@@ -268,7 +268,10 @@ class Index:
             self._id_floor = last_id + RESERVED
 
     def counter(self, name: str) -> int:
-        return int(self.db.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()[0])
+        row = self.db.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()
+        if row is None or not isinstance(row[0], int):
+            raise Mismatch(f"no counter {name}")
+        return row[0]
 
     def set_counter(self, name: str, value: int) -> None:
         self.db.execute("UPDATE counters SET value = ? WHERE name = ?", (value, name))

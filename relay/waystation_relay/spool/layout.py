@@ -21,21 +21,17 @@ Errors
 import contextlib
 import fcntl
 import os
-import struct
 from pathlib import Path
 
 import msgspec
 
+from waystation_relay.spool import header
 from waystation_relay.spool.failpoints import reach
 from waystation_relay.spool.identity import is_tag, new_tag
 from waystation_relay.spool.values import Locked, NewerFormat, Unusable
 
 FORMAT = 1
 NAME = "waystation-spool"
-# https://www.sqlite.org/fileformat2.html §1.3: magic, and the user version at offset 60
-SQLITE_HEADER = struct.Struct(">16s44xI4xI")
-SQLITE_MAGIC = b"SQLite format 3\0"
-APPLICATION_ID = 0x57415953  # "WAYS", so that file(1) and people can tell
 
 
 class FormatFile(msgspec.Struct, frozen=True):
@@ -93,6 +89,14 @@ class Layout:
             self.release()
             raise
 
+    def index_header(self) -> bytes:
+        """The first bytes of the index; none when there is no index."""
+        try:
+            with self.index.open("rb") as file:
+                return file.read(header.SIZE)
+        except FileNotFoundError:
+            return b""
+
     def release(self) -> None:
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
@@ -100,7 +104,7 @@ class Layout:
 
     def _check_format(self) -> FormatFile | None:
         found = self._read_format()
-        newest = max(found.format if found else 0, self._index_format())
+        newest = max(found.format if found else 0, header.format_of(self.index_header()))
         if newest > FORMAT:
             raise NewerFormat(str(self.directory), newest, FORMAT)
         return found
@@ -118,18 +122,6 @@ class Layout:
         if found.name != NAME or found.format < 1 or not is_tag(found.instance):
             raise foreign
         return found
-
-    def _index_format(self) -> int:
-        """The format number in the index's header; 0 when there is no index, or none of ours."""
-        try:
-            with self.index.open("rb") as file:
-                raw = file.read(SQLITE_HEADER.size)
-        except FileNotFoundError:
-            return 0
-        if len(raw) < SQLITE_HEADER.size:
-            return 0
-        magic, version, application = SQLITE_HEADER.unpack(raw)
-        return version if magic == SQLITE_MAGIC and application == APPLICATION_ID else 0
 
     def _make_format(self) -> str:
         tag = new_tag()

@@ -32,19 +32,19 @@ def mended(message_id: int, sender: object, sealed: object, found: Sequence[Row]
     """
     arrival = message_id / 1_000_000
     try:
-        envelope = rows.unseal(sealed).envelope
+        envelope = rows.unseal(message_id, sealed).envelope
     except Unreadable:
         envelope = _envelope(sender, found)
         numbers = {row[NUMBER] for row in found}
         anew = rows.recipient_rows(message_id, envelope, Status.HELD, arrival, ENVELOPE_LOST)
-        return rows.seal(envelope, Origin()), [row for row in anew if row[NUMBER] in numbers]
+        return rows.seal(message_id, envelope, Origin()), [row for row in anew if row[NUMBER] in numbers]
     assert isinstance(sealed, bytes)
     everybody = range(len(envelope.recipients))
     whole: list[Row] = []
     lost: set[int] = set() if found else set(everybody)
     for row in found:
         try:
-            rows.progress_of([row[n] for n in PROGRESS], envelope)
+            rows.progress_of(message_id, [row[n] for n in PROGRESS], envelope)
         except Unreadable:
             number = row[NUMBER]
             if isinstance(number, int) and rows.is_recipient(envelope, number, row[ADDRESS]):

@@ -51,7 +51,7 @@ class Entry:
         self.arrival = arrival
         self.envelope = envelope
         self.origin = origin
-        self.sealed = rows.seal(envelope, origin)
+        self.sealed = rows.seal(number, envelope, origin)
         self.hold = hold
         self.size_bytes = size_bytes
         self.chunks = chunks
@@ -175,7 +175,7 @@ def change_of(settlement: Settlement) -> Change:
     held: list[rows.Row] = []
     for progress in settlement.updates:
         reason = progress.last_reason.value if progress.last_reason is not None else ""
-        updated.append((progress.due, reason, rows.details_of(progress), number, progress.number))
+        updated.append((progress.due, reason, rows.details_of(number, progress), number, progress.number))
         if progress.status is Status.HELD:
             held.append((progress.hold_reason, number, progress.number))
     return Change(number, updated, held, [(number, gone) for gone in settlement.removed])

@@ -3,11 +3,11 @@
 The index is the authority. SQLite replays its own WAL; then segment files
 that no message refers to are removed, messages whose segment is missing or too
 short are set aside (their recipients held), and the figures are counted
-afresh. An index that SQLite calls damaged, or whose messages and recipients
-do not match, is moved to ``corrupt/`` and what can still be read of it becomes
-a new one (``salvage``); after that, and when the index is new although
-segments exist, unreferenced segments are moved to ``corrupt/`` instead of
-removed: they may hold what the index has lost.
+afresh. An index that is damaged, by SQLite's word or because its parts
+contradict each other, is moved to ``corrupt/`` and what can still be read of it
+becomes a new one (``salvage``); after that, and when the index is new
+although segments exist, unreferenced segments are moved to ``corrupt/`` instead
+of removed: they may hold what the index has lost.
 
 Every step can be repeated: killed in the middle, it starts over.
 
@@ -22,28 +22,48 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from waystation_relay.mail.message import Status
-from waystation_relay.spool import salvage
+from waystation_relay.spool import header, salvage
 from waystation_relay.spool.commit import Committer
 from waystation_relay.spool.corrupt import set_aside
 from waystation_relay.spool.failpoints import reach
 from waystation_relay.spool.index import Index, is_damaged
 from waystation_relay.spool.layout import Layout, SyncFailed, said, sync_directory
 from waystation_relay.spool.operations import Job
+from waystation_relay.spool.schema import Mismatch
 from waystation_relay.spool.segments import Segments
 from waystation_relay.spool.trouble import probe
 from waystation_relay.spool.values import SpoolStats, Tuning, Unusable
 
 Event = Callable[[str, dict[str, object]], None]
 
-# Ids are summed by remainder, so that two sets of ten million ids can be compared without an overflow.
-COUNT_MESSAGES = (
-    "SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(max(id), 0), total(id % 999983) FROM messages"
-)
-COUNT_OWNERS = "SELECT count(*), total(id % 999983) FROM (SELECT DISTINCT message_id AS id FROM recipients)"
+COUNT_MESSAGES = "SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(max(id), 0) FROM messages"
 COUNT_RECIPIENTS = "SELECT status, count(*) FROM recipients GROUP BY status"
 # The partial index answers this alone: it is in order of segment and has the sizes.
 SEGMENTS = "SELECT segment, count(*), sum(size_bytes) FROM messages WHERE segment > 0 GROUP BY segment"
+# Two ways to the same figures. Were they different, a message would be passed over, or a file be removed
+# from under it. Sums are of remainders, so that those of ten million ids do not overflow.
+IDS = "SELECT count(*), total(id % 999983) FROM "
+OWNERS = "(SELECT DISTINCT message_id AS id FROM recipients)"
+DUE = "SELECT count(*), total(message_id % 999983), total(CAST(due AS INTEGER) % 999983) FROM recipients "
+STORED = (
+    "SELECT count(*), total(id % 999983), total(segment % 999983), total(size_bytes % 999983) FROM messages "
+)
+MUST_AGREE = {
+    "messages and recipients": (
+        f"{IDS} messages",
+        f"{IDS} {OWNERS}",
+    ),
+    "recipients and their due times": (
+        f"{DUE} NOT INDEXED WHERE status = 0",
+        f"{DUE} INDEXED BY recipients_due WHERE status = 0",
+    ),
+    "messages and their segments": (
+        f"{STORED} NOT INDEXED WHERE segment > 0",
+        f"{STORED} INDEXED BY messages_segment WHERE segment > 0",
+    ),
+}
 TOO_SHORT = "SELECT id FROM messages WHERE segment = ? AND segment > 0 AND offset + size_bytes > ?"
+END = 2**60  # of segment numbers; what lies beyond is damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +75,19 @@ class Recovered:
 def recover(layout: Layout, tuning: Tuning, event: Event) -> Recovered:
     """Open the index, whatever it takes, and bring the files into line with it."""
     try:
-        index, counted = _open_whole(layout, event)
         try:
-            return _bring_into_line(layout, tuning, event, index, counted)
-        except BaseException:
-            index.close()
-            raise
+            return _recover(layout, tuning, event)
+        except (sqlite3.DatabaseError, Mismatch) as error:
+            if isinstance(error, sqlite3.Error) and not is_damaged(error):
+                raise
+            event("spool.index_damaged", {"text": str(error)})
+        salvage.begin(layout)
+        return _recover(layout, tuning, event)
     except (sqlite3.Error, Mismatch) as error:
         trouble = probe(layout.probe)  # SQLite's own words would be "disk I/O error"
         raise Unusable(str(layout.directory), trouble.text if trouble else f"index: {error}") from error
     except (OSError, SyncFailed) as error:
         raise Unusable(str(layout.directory), said(error)) from error
-
-
-class Mismatch(Exception):  # noqa: N818 the word for what happened
-    """Messages without recipients, or recipients without a message: a lookup would pass over them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,53 +99,42 @@ class Counted:
     segments: dict[int, tuple[int, int]]  # number → (records, bytes)
 
 
-def _open_whole(layout: Layout, event: Event) -> tuple[Index, Counted]:
+def _recover(layout: Layout, tuning: Tuning, event: Event) -> Recovered:
     mark = salvage.Mark(layout)
     salvage.finish(layout, event)
-    if not mark.exists() and not layout.index.exists() and _is_left_over(layout):
+    if not mark.exists() and _is_index_missing(layout):
         event("spool.index_missing", {"directory": str(layout.directory)})
         mark.leave()
         salvage.keep_wal(layout)
-    try:
-        return _open(layout)
-    except (sqlite3.DatabaseError, Mismatch) as error:
-        if isinstance(error, sqlite3.Error) and not is_damaged(error):
-            raise
-        event("spool.index_damaged", {"text": str(error)})
-    salvage.begin(layout)
-    salvage.finish(layout, event)
-    return _open(layout)
-
-
-def _is_left_over(layout: Layout) -> bool:
-    """Something of a queue is here."""
-    return salvage.wal_of(layout).exists() or any(layout.segments.iterdir())
-
-
-def _open(layout: Layout) -> tuple[Index, Counted]:
-    """Counting reads every row's page, so damage there is found now rather than in the middle of work."""
+    if not header.is_sound(layout.index_header()):
+        raise Mismatch("the header is not as it was made")
     index = Index(layout.index)
     try:
         reach("recovery.index_opened")
-        db = index.db
-        messages, size_bytes, last_id, ids = db.execute(COUNT_MESSAGES).fetchone()
-        recipients = dict(db.execute(COUNT_RECIPIENTS).fetchall())
-        _compare((messages, ids), db.execute(COUNT_OWNERS).fetchone(), recipients)
-        return index, Counted(
-            messages,
-            size_bytes,
-            last_id,
-            recipients,
-            {number: (records, live) for number, records, live in db.execute(SEGMENTS).fetchall()},
-        )
+        return _bring_into_line(layout, tuning, event, index, _count(index.db))
     except BaseException:
         index.close()
         raise
 
 
-def _compare(messages: tuple[int, float], owners: tuple[int, float], recipients: dict[int, int]) -> None:
-    if messages != owners or not recipients.keys() <= set(Status):
-        raise Mismatch("messages and recipients do not match")
+def _is_index_missing(layout: Layout) -> bool:
+    """No index, or an empty file that SQLite would take for a new one, where something of a queue is left."""
+    if layout.index.exists() and layout.index.stat().st_size:
+        return False
+    return salvage.wal_of(layout).exists() or any(layout.segments.iterdir())
+
+
+def _count(db: sqlite3.Connection) -> Counted:
+    """Reads every row's page, so damage is found now rather than in the middle of work."""
+    messages, size_bytes, last_id = db.execute(COUNT_MESSAGES).fetchone()
+    recipients = dict(db.execute(COUNT_RECIPIENTS).fetchall())
+    for what, (one, other) in MUST_AGREE.items():
+        if db.execute(one).fetchone() != db.execute(other).fetchone():
+            raise Mismatch(f"{what} do not match")
+    if not recipients.keys() <= set(Status):
+        raise Mismatch("a recipient is neither waiting nor held")
+    segments = {number: (records, live) for number, records, live in db.execute(SEGMENTS).fetchall()}
+    return Counted(messages, size_bytes, last_id, recipients, segments)
 
 
 def _bring_into_line(
@@ -135,7 +142,7 @@ def _bring_into_line(
 ) -> Recovered:
     mark = salvage.Mark(layout)
     files = {path: number for path in layout.segments.iterdir() if (number := _number(path)) is not None}
-    last_segment = max([0, *counted.segments, *files.values()])
+    last_segment = max([0, *(n for n in (*counted.segments, *files.values()) if n < END)])
     segments = Segments(layout, tuning, last_segment + 1)
     on_disk: dict[int, int] = {}
     for path, number in files.items():

@@ -5,8 +5,9 @@ recipient's progress is one msgpack blob each, written by msgspec in array
 form, so a field may be added at the end with a default. A recipient never
 attempted has no blob at all.
 
-Each blob starts with its CRC-32: SQLite does not notice a flipped bit within
-a value, and mail must not go to an address that nobody gave.
+Each blob starts with a CRC-32 of itself and of the message's id: SQLite does
+not notice a flipped bit within a value, nor one that swaps two rows, and mail
+must not go to an address that nobody gave for it.
 
 Errors
     Unreadable: the row is not what was written.
@@ -60,21 +61,22 @@ _sealed = msgspec.msgpack.Decoder(Sealed).decode
 _details = msgspec.msgpack.Decoder(Details).decode
 
 
-def seal(envelope: Envelope, origin: Origin) -> bytes:
-    return _with_crc(_encode(Sealed(envelope, origin)))
+def seal(message_id: int, envelope: Envelope, origin: Origin) -> bytes:
+    return _with_crc(message_id, _encode(Sealed(envelope, origin)))
 
 
-def unseal(blob: object) -> Sealed:
+def unseal(message_id: int, blob: object) -> Sealed:
     if not isinstance(blob, bytes):
         raise Unreadable("envelope: not as it was written")
     try:
-        return _sealed(_checked(blob))
+        return _sealed(_checked(message_id, blob))
     except (msgspec.MsgspecError, ValueError) as error:
         raise Unreadable(f"envelope: {error}") from error
 
 
-def details_of(progress: Progress) -> bytes:
+def details_of(message_id: int, progress: Progress) -> bytes:
     return _with_crc(
+        message_id,
         _encode(
             Details(
                 progress.attempts,
@@ -84,17 +86,21 @@ def details_of(progress: Progress) -> bytes:
                 progress.last_attempt,
                 progress.quarantined,
             )
-        )
+        ),
     )
 
 
-def _with_crc(blob: bytes) -> bytes:
-    return zlib.crc32(blob).to_bytes(CRC_BYTES, "big") + blob
+def _with_crc(message_id: int, blob: bytes) -> bytes:
+    return _crc(message_id, blob) + blob
 
 
-def _checked(blob: bytes) -> bytes:
+def _crc(message_id: int, blob: bytes) -> bytes:
+    return zlib.crc32(blob, message_id & 0xFFFFFFFF).to_bytes(CRC_BYTES, "big")
+
+
+def _checked(message_id: int, blob: bytes) -> bytes:
     content = blob[CRC_BYTES:]
-    if zlib.crc32(content).to_bytes(CRC_BYTES, "big") != blob[:CRC_BYTES]:
+    if _crc(message_id, content) != blob[:CRC_BYTES]:
         raise ValueError("checksum mismatch")
     return content
 
@@ -108,7 +114,7 @@ def recipient_rows(
         yield (message_id, number, int(status), due, address.lower(), domain_of(address), "", hold, None)
 
 
-def progress_of(row: Sequence[object], envelope: Envelope) -> Progress:
+def progress_of(message_id: int, row: Sequence[object], envelope: Envelope) -> Progress:
     """``row`` has the columns ``PROGRESS_COLUMNS``; number and address vouch for each other."""
     match row:
         case (
@@ -123,7 +129,7 @@ def progress_of(row: Sequence[object], envelope: Envelope) -> Progress:
             if not is_recipient(envelope, number, address):
                 raise Unreadable(f"recipient {number} is not {address}")
             try:
-                more = NEVER_ATTEMPTED if details is None else _details(_checked(details))
+                more = NEVER_ATTEMPTED if details is None else _details(_checked(message_id, details))
                 return Progress(
                     number,
                     Status(status),
@@ -168,7 +174,7 @@ def message_of(row: Sequence[object], progress: Iterable[Sequence[object]], tag:
             int(crc32),
             bytes(blob),
         ):
-            sealed = unseal(blob)
+            sealed = unseal(number, blob)
             return Message(
                 number,
                 queue_id_of(number, tag),
@@ -176,7 +182,7 @@ def message_of(row: Sequence[object], progress: Iterable[Sequence[object]], tag:
                 sealed.origin,
                 arrival,
                 size_bytes,
-                tuple([progress_of(one, sealed.envelope) for one in progress]),
+                tuple([progress_of(number, one, sealed.envelope) for one in progress]),
                 Place(segment, offset, size_bytes, crc32),
             )
         case _:

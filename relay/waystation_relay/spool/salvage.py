@@ -25,13 +25,14 @@ from pathlib import Path
 import msgspec
 
 from waystation_relay.mail.message import Status
+from waystation_relay.spool import header
 from waystation_relay.spool.failpoints import reach
 from waystation_relay.spool.identity import END, RESERVED, queue_id_of
 from waystation_relay.spool.index import ADD_BODY, ADD_MESSAGE, ADD_RECIPIENT
 from waystation_relay.spool.layout import Layout, sync_directory, write_durably
 from waystation_relay.spool.mend import mended
 from waystation_relay.spool.rows import Row, Unreadable
-from waystation_relay.spool.schema import INLINE, SET_ASIDE, open_writer, text
+from waystation_relay.spool.schema import CATALOGUE, INLINE, SET_ASIDE, catalogue, open_writer, text
 
 Event = Callable[[str, dict[str, object]], None]
 
@@ -45,6 +46,8 @@ IDS = (
     "SELECT message_id FROM bodies ORDER BY message_id ASC",
     "SELECT message_id FROM bodies ORDER BY message_id DESC",
 )
+# Messages of SQLite's may quote the damage, and then are no UTF-8.
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 FLOOR = "SELECT value FROM counters WHERE name = 'id_floor'"
 
 
@@ -119,6 +122,8 @@ def _build(layout: Layout, aside: Path, event: Event) -> tuple[int, int]:
     for suffix in ("", "-wal", "-shm"):
         _beside(new, suffix).unlink(missing_ok=True)
     db = open_writer(new)
+    _restore_header(aside)
+    _restore_catalogue(aside)
     saved = lost = last = 0
     with contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as old:
         old.text_factory = text
@@ -148,9 +153,35 @@ def _build(layout: Layout, aside: Path, event: Event) -> tuple[int, int]:
     return saved, lost
 
 
+def _restore_header(aside: Path) -> None:
+    """What never changes in the header is known; as it was found, it stays beside the file."""
+    with aside.open("r+b") as file:
+        found = file.read(header.SIZE)
+        right = header.restored(found, aside.stat().st_size)
+        if found and found != right:
+            write_durably(_beside(aside, "-header"), found)
+            file.seek(0)
+            file.write(right)
+
+
+def _restore_catalogue(aside: Path) -> None:
+    """The tables' names and places are known: damage to their list need not cost the tables."""
+    with (
+        contextlib.suppress(*UNREADABLE),
+        contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as old,
+    ):
+        old.execute("PRAGMA writable_schema=ON")
+        old.text_factory = text
+        if old.execute(CATALOGUE).fetchall() != catalogue():
+            old.execute("BEGIN")
+            old.execute("DELETE FROM sqlite_master")
+            old.executemany("INSERT INTO sqlite_master VALUES (?,?,?,?,?)", catalogue())
+            old.execute("COMMIT")
+
+
 def _readable(old: sqlite3.Connection, sql: str) -> Iterator[tuple[int]]:
     """Numbers up to the damage."""
-    with contextlib.suppress(sqlite3.DatabaseError):
+    with contextlib.suppress(*UNREADABLE):
         for (number,) in old.execute(sql):
             if isinstance(number, int) and 0 < number < END:
                 yield (number,)
@@ -159,7 +190,7 @@ def _readable(old: sqlite3.Connection, sql: str) -> Iterator[tuple[int]]:
 def _rows(old: sqlite3.Connection, sql: str, number: int) -> list[Row]:
     try:
         return old.execute(sql, (number,)).fetchall()
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return []
 
 

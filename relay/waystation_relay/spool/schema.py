@@ -11,10 +11,13 @@ does not pay for it.
 number; -1 it was damaged and lies in ``corrupt/``.
 """
 
+import contextlib
+import functools
 import sqlite3
 from pathlib import Path
 
-from waystation_relay.spool.layout import APPLICATION_ID, FORMAT
+from waystation_relay.spool.header import APPLICATION_ID, PAGE_BYTES
+from waystation_relay.spool.layout import FORMAT
 
 INLINE = 0
 SET_ASIDE = -1
@@ -55,6 +58,7 @@ TABLES = (
 # secure_delete: Debian's SQLite zeroes what it deletes, which would write every inline body twice.
 # wal_autocheckpoint: the writer checkpoints itself, after the callbacks of a commit have gone out.
 WRITER = (
+    f"page_size={PAGE_BYTES}",
     "journal_mode=WAL",
     "synchronous=FULL",
     "secure_delete=OFF",
@@ -62,7 +66,12 @@ WRITER = (
     "cache_size=-16384",
     "temp_store=MEMORY",
 )
+CATALOGUE = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master ORDER BY rootpage"
 READER = ("query_only=ON", "cache_size=-4096", "temp_store=MEMORY")
+
+
+class Mismatch(Exception):  # noqa: N818 the word for what happened
+    """SQLite sees no damage, we do: a lookup would fail, or pass over a message."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -75,15 +84,36 @@ def open_writer(path: Path) -> sqlite3.Connection:
         _check_mode(db)
         if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             db.execute("BEGIN IMMEDIATE")
-            for statement in TABLES:
-                db.execute(statement)
+            _make(db)
             db.execute(f"PRAGMA application_id={APPLICATION_ID}")
             db.execute(f"PRAGMA user_version={FORMAT}")
             db.execute("COMMIT")
+        _check_catalogue(db)
+    except UnicodeDecodeError as error:  # SQLite complains of a table's name in the bytes it found
+        db.close()
+        raise Mismatch("the tables are not as they were made") from error
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _make(db: sqlite3.Connection) -> None:
+    for statement in TABLES:
+        db.execute(statement)
+
+
+@functools.cache
+def catalogue() -> list[tuple[object, ...]]:
+    """What SQLite writes down about the tables when it makes them, page numbers included: always the same."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        _make(db)
+        return db.execute(CATALOGUE).fetchall()
+
+
+def _check_catalogue(db: sqlite3.Connection) -> None:
+    if db.execute(CATALOGUE).fetchall() != catalogue():
+        raise Mismatch("the tables are not as they were made")
 
 
 def _check_mode(db: sqlite3.Connection) -> None:

@@ -41,6 +41,16 @@ def header(message_id: int, crc32: int, length: int) -> bytes:
     return HEADER.pack(MAGIC, crc32, message_id, length)
 
 
+def is_header(found: bytes, message_id: int, place: Place) -> bool:
+    """Whether these bytes introduce this message's body, as the index knows it."""
+    return len(found) == HEADER.size and HEADER.unpack(found) == (
+        MAGIC,
+        place.crc32,
+        message_id,
+        place.length,
+    )
+
+
 class Segment:
     """What is known of one file; ``size_bytes`` is what it takes on disk."""
 
