@@ -22,7 +22,7 @@ def relative(path: Path) -> str:
 
 def own_files() -> Iterator[Path]:
     for top in sorted(ROOT.iterdir()):
-        if top.name in UNOWNED or top.name.endswith("_cache") or top.name == ".hypothesis":
+        if top.name in UNOWNED or top.name.endswith("_cache") or top.name in (".hypothesis", ".coverage"):
             continue
         for path in [top] if top.is_file() else sorted(top.rglob("*")):
             if path.is_file() and path.suffix in TEXT_ENDINGS and not UNOWNED & set(path.parts):
