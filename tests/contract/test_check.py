@@ -4,8 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from tests.contract.documents import SMALL, documents, small
+from tests.contract.documents import SMALL, small
 
 from waystation_contract.check import LONE_VERDICT, ConfigError, Finding, check
 from waystation_contract.model import (
@@ -162,10 +161,9 @@ def test_all_findings_at_once() -> None:
     ]
 
 
-@given(documents())
-def test_valid_documents_have_no_findings(document: Document) -> None:
-    """What is made to be valid passes; the other tests of this folder rest on it."""
-    assert check(document) == ()
+def test_a_good_document_has_no_findings() -> None:
+    """The document that the cases above change is right itself; test_codec.py tries any other."""
+    assert check(SMALL) == ()
 
 
 def test_an_error_reads_as_its_findings() -> None:

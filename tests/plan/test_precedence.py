@@ -1,7 +1,7 @@
 """The order shown to people is the order in which the relay decides."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from waystation_contract.model import (
@@ -65,7 +65,6 @@ routes = st.lists(
 )
 
 
-@settings(max_examples=300)
 @given(
     routes,
     st.sampled_from(LISTENERS),
