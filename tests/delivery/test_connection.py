@@ -480,6 +480,25 @@ async def test_first_mail_of_a_connection_is_not_sent_again_at_once() -> None:
         assert (await send(connection, transaction())).again == ()
 
 
+async def test_connection_that_breaks_after_an_answer_was_not_stale() -> None:
+    """Once the server has answered to this mail, a lost connection is its trouble, and the mail waits."""
+
+    async def server(peer: Peer) -> None:
+        await peer.hello()
+        await peer.take()
+        await peer.line()
+        peer.say("250 ok")
+        await peer.line()
+        peer.close()
+
+    async with Scripted(server) as scripted:
+        connection = await connection_to(scripted.port)
+        await send(connection, transaction())
+        result = await send(connection, transaction())
+        assert told(result.outcomes[0]) == "deferred connect 451 4.4.2"
+        assert result.again == ()
+
+
 async def test_send_on_a_closed_connection() -> None:
     """Mail handed to a connection that closed meanwhile goes to another at once."""
 
@@ -572,8 +591,8 @@ async def test_closed_is_heard_when_lost_before_an_unsent_failure() -> None:
     async with Scripted(server) as scripted:
         connection = await connection_to(scripted.port)
         calls = heard_by(connection)
+        connection._transport.abort()  # as by the event loop: the connection hears of it on the next turn
         connection.send(transaction(), lambda _: calls.append("done"))
-        connection.abort()
         async with asyncio.timeout(5):
             while "closed" not in calls:
                 await asyncio.sleep(0.005)

@@ -42,7 +42,6 @@ class Pump:
 
     def resume(self) -> None:
         self._full = False
-        self._progress()
         self._advance()
 
     def stop(self) -> None:
