@@ -93,6 +93,12 @@ FAILING = [
     pytest.param(greets("554 no"), "deferred policy 451 4.7.0", "greeted us with: 554 no", id="5yz greeting"),
     pytest.param(greets("354 go on"), "deferred protocol 451 4.5.0", "354 go on", id="3yz greeting"),
     pytest.param(greets("SSH-2.0-x"), "deferred protocol 451 4.5.0", "SSH-2.0-x", id="no mail server"),
+    pytest.param(
+        greets("220 mx.test", "421 4.3.2 on second thoughts"),
+        "deferred throttled 421 4.3.2",
+        "answered EHLO with: 421",
+        id="421 behind the greeting",
+    ),
     pytest.param(says_too_much, "deferred protocol 451 4.5.0", "more replies", id="two greetings"),
     pytest.param(floods, "deferred protocol 451 4.5.0", "makes no sense", id="a greeting without end"),
     pytest.param(floods_without_line_end, "deferred protocol 451 4.5.0", "2222", id="a line without end"),

@@ -15,6 +15,7 @@ from waystation_relay.delivery import verdicts
 from waystation_relay.mail.outcome import Deferred, Failed
 from waystation_relay.mail.reply import Reply
 from waystation_relay.wire import envelope_commands as commands
+from waystation_relay.wire.client import SERVICE_CLOSING
 from waystation_relay.wire.response import Responses
 
 KEPT_REPLIES = 16  # unasked-for replies beyond these end the conversation
@@ -64,7 +65,11 @@ class Dialogue(asyncio.Protocol):
 
     async def command(self, line: bytes, what: str, within_s: float) -> Reply:
         assert self.transport is not None
-        if self.has_more:  # it would be taken for the answer to this
+        if (
+            self.has_more
+        ):  # it would be taken for the answer to this; only a server that closes may speak first
+            if self._replies and self._replies[0].code == SERVICE_CLOSING:
+                return self._replies.popleft()
             raise OpeningError(verdicts.nonsense(f"more replies than commands, before {what}"))
         self.transport.write(line)
         return await self.reply(what, within_s)
