@@ -12,7 +12,7 @@ from waystation_relay.dispatch.dispatcher import Limits
 from waystation_relay.dispatch.lanes import LONGEST_USE_S, LONGEST_WAIT_S
 from waystation_relay.mail.outcome import Failed, Reason
 from waystation_relay.mail.reply import reply
-from waystation_relay.schedule.window import INITIAL, Phase
+from waystation_relay.schedule.window import FAILURES_TO_CLOSE, INITIAL, Phase
 from waystation_relay.spool.values import Delete, Query
 
 UP = SmartHost(host="up.test")
@@ -325,6 +325,21 @@ async def test_a_connection_being_opened_with_the_old_login_is_not_used(build):
     await world.quiet()
     assert [link.used_count for link in up.links] == [0, 1]
     assert await world.queue() == []
+
+
+async def test_a_corrected_password_is_tried_at_once(build):
+    """Refused logins have closed the way to a server; a new password is a reason to knock before its time."""
+    old, new = {"mail.up": Credential("us", "old")}, {"mail.up": Credential("us", "new")}
+    world: World = await build(route(backends=(LOGIN,)), credentials=old)
+    up = world.network["up.test"]
+    up.down = REFUSED
+    for _ in range(FAILURES_TO_CLOSE + 1):
+        await world.accept("ann@corp.test")
+    assert up.knocks == FAILURES_TO_CLOSE
+    up.down = None
+    world.configure(route(backends=(LOGIN,)), credentials=new)
+    await world.accept("bob@corp.test")
+    assert {m.recipient for m in up.taken} == {"bob@corp.test"}
 
 
 async def test_other_changes_close_no_connection(build):

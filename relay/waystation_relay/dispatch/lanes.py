@@ -118,6 +118,7 @@ class Lanes:
         self._generation += 1
         for connection in tuple(self._idle):
             connection.quit()
+        self.reopen()  # who turned us away may take us now: a login was corrected, perhaps
 
     def reopen(self) -> None:
         """Somebody asked for attempts now: closed windows open."""
