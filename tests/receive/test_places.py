@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 from tests.receive.reception import Client, Reception, eventually, limits, listener
 from tests.support.certificates import Certificate
+from tests.support.tables import table
 
 from waystation_relay.receive.deadlines import Deadlines
+from waystation_relay.wire import replies
 
 
 async def greeting(client: Client) -> str:
@@ -224,3 +226,17 @@ async def test_a_client_that_vanishes_in_its_handshake(
         await client.flush()
         leave(client)
         await implicit.empty()
+
+
+def test_the_documented_reasons_are_those_counted() -> None:
+    """docs/receiving.md names each reason a connection is turned away for, with its reply."""
+    rows = table("receiving.md", "reply", "counted as", "when")
+    said = {
+        "draining": replies.SHUTTING_DOWN,
+        "too-many": replies.TOO_MANY_SESSIONS,
+        "too-many-of-client": replies.TOO_MANY_OF_CLIENT,
+        "early-talker": replies.TOO_EARLY,
+    }
+    assert {row["counted as"]: row["reply"] for row in rows} == {
+        reason: reply[:9].decode() for reason, reply in said.items()
+    }

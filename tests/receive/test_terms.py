@@ -4,6 +4,7 @@ import ipaddress
 import ssl
 
 import pytest
+from tests.support.tables import table
 
 from waystation_contract.model import Document, Limits, Listener, ListenerTLS
 from waystation_relay.config.snapshot import Snapshot
@@ -153,3 +154,19 @@ def test_lines_stay_short() -> None:
     """However long the names are, no line passes RFC 5322's 998 characters."""
     folded = field(helo="h" * 255, recipient=f"{'l' * 64}@{'d' * 189}", hostname="r" * 253)
     assert max(map(len, folded.split("\r\n"))) < 600
+
+
+# Documents
+
+
+def test_the_documented_extensions_are_those_offered() -> None:
+    """docs/receiving.md lists what EHLO offers, in its order."""
+    documented = [row["extension"] for row in table("receiving.md", "extension", "RFC", "what it means here")]
+    made = terms(tls=ListenerTLS.REQUIRED, certificate="relay")
+    assert documented == [line.split()[0] for line in lines(made.ehlo)[1:]]
+
+
+def test_the_documented_tls_modes_are_those_there_are() -> None:
+    """docs/receiving.md says what each mode means."""
+    rows = table("receiving.md", "tls.mode", "what a client meets")
+    assert [row["tls.mode"] for row in rows] == [mode.value for mode in ListenerTLS]
