@@ -2,7 +2,9 @@
 
 import asyncio
 import dataclasses
+import ssl
 import threading
+from collections.abc import Callable
 
 import pytest
 from tests.support.delivering import (
@@ -18,6 +20,7 @@ from tests.support.scripted import Peer, Scripted
 
 from waystation_relay.delivery.connection import Connection
 from waystation_relay.delivery.pump import BLOCK_BYTES
+from waystation_relay.delivery.target import Security
 from waystation_relay.delivery.timeouts import Timeouts
 from waystation_relay.delivery.transaction import Result
 from waystation_relay.wire.client import EAGER_BYTES
@@ -99,6 +102,35 @@ async def test_content_arrives_as_it_is(size: int, keywords: tuple[str, ...], st
         connection.quit()
     as_it_is = not content or content.endswith(b"\r\n") or (streamed and keywords)
     assert arrived == [content if as_it_is else content + b"\r\n"]
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["from disk", "from memory"])
+async def test_large_content_over_tls(streamed: bool, serving: Callable[..., ssl.SSLContext]) -> None:
+    """Encryption changes nothing about content that is larger than any buffer on the way."""
+    context = serving("mx.test")
+
+    async def server(peer: Peer) -> None:
+        await peer.hello("STARTTLS")
+        await peer.expect("STARTTLS")
+        peer.say("220 2.0.0 go ahead")
+        await peer.upgrade(context)
+        await peer.expect("EHLO relay.test")
+        peer.offer("PIPELINING", "CHUNKING")
+        for _ in range(2):
+            await peer.expect("MAIL FROM:<app@shop.test>", "RCPT TO:<ann@x.test>")
+            peer.say("250 ok", "250 ok")
+            await peer.expect(f"BDAT {len(LARGE)} LAST")
+            assert await peer.read(len(LARGE)) == LARGE
+            peer.say("250 2.0.0 thank you")
+        await peer.goodbye()
+
+    async with Scripted(server) as scripted:
+        connection = await connection_to(scripted.port, security=Security.OPPORTUNISTIC)
+        for _ in range(2):
+            result = await send(connection, transaction(body=Source(LARGE) if streamed else LARGE))
+            assert told(result.outcomes[0]) == "delivered 250 2.0.0"
+            assert result.reusable
+        connection.quit()
 
 
 async def test_reading_is_no_faster_than_the_server() -> None:
