@@ -30,7 +30,9 @@ from waystation_relay.spool.values import (
     SpoolUnavailable,
 )
 
-USER_VERSION = range(60, 64)  # says which Waystation wrote the file: a newer one is refused
+# Hundreds of spools are opened and closed below; in memory, syncing costs nothing.
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+USER_VERSION = {60, 61, 62, 63}  # says which Waystation wrote the file: a newer one is refused
 SIZES = (0, 60, 90, 300, 450, TINY.memory_bytes + 500)
 
 
@@ -58,6 +60,7 @@ async def settled_down(user: SpoolUser) -> list[Message]:
             except SpoolUnavailable:
                 found = []
             if user.broken or len(found) == user.spool.stats().messages:
+                await user.settle(0)  # what mended them has been counted by then
                 return found
 
 
@@ -308,7 +311,7 @@ async def test_damage_met_while_running_is_salvaged_at_the_next_start(
 @pytest.fixture(scope="module")
 def sample() -> "tuple[Path, dict[str, tuple[str, bytes]]]":
     """A closed spool with mail of every kind, and what was written to it."""
-    folder = Path(tempfile.mkdtemp())
+    folder = Path(tempfile.mkdtemp(dir=MEMORY))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 
         async def make() -> dict[str, tuple[str, bytes]]:
@@ -365,7 +368,7 @@ def test_any_changed_byte_of_the_index(
     used = [n for n, byte in enumerate(content) if byte]
     position = data.draw(st.sampled_from(used))
     content[position] ^= data.draw(st.integers(1, 255))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         spool = Path(folder) / "spool"
         shutil.copytree(original, spool)
         (spool / "index").write_bytes(content)
@@ -387,9 +390,7 @@ def test_any_changed_byte_of_the_index(
                 assert message.envelope.recipients[0].address == written[message.queue_id][0]
 
 
-@given(
-    position=st.integers(0, header.SIZE - 1).filter(lambda n: n not in USER_VERSION), flip=st.integers(1, 255)
-)
+@given(position=st.sampled_from(sorted({*range(header.SIZE)} - USER_VERSION)), flip=st.integers(1, 255))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_any_changed_byte_of_the_header_costs_nothing(
     sample: tuple[Path, dict[str, tuple[str, bytes]]], position: int, flip: int
@@ -398,7 +399,7 @@ def test_any_changed_byte_of_the_header_costs_nothing(
     original, written = sample
     content = bytearray((original / "index").read_bytes())
     content[position] ^= flip
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         spool = Path(folder) / "spool"
         shutil.copytree(original, spool)
         (spool / "index").write_bytes(content)

@@ -117,7 +117,7 @@ class Layout:
         foreign = Unusable(str(self.directory), f"{self.format} is not a spool's format file")
         try:
             found = msgspec.json.decode(raw, type=FormatFile)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise foreign from error
         if found.name != NAME or found.format < 1 or not is_tag(found.instance):
             raise foreign
