@@ -179,7 +179,8 @@ class Client:
             return cls(*await asyncio.open_connection(host, port, ssl=tls, **options))
 
     def write(self, data: bytes) -> None:
-        self.writer.write(data)
+        if not self.writer.is_closing():  # the server may have hung up
+            self.writer.write(data)
 
     async def flush(self) -> None:
         async with asyncio.timeout(WITHIN_S):

@@ -29,11 +29,17 @@ class Knock(asyncio.Protocol):
         door = self._door
         peer = transport.get_extra_info("peername")
         client = str(client_address(peer[0])) if peer else ""
-        if door.enter(client) is None:
-            connection = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-            door.tasks.start(_shake_hands(door, connection, client), "tls handshake")
-        else:
+        if door.enter(client) is not None:
             door.left(client)
+        else:
+            try:
+                connection = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+            except OSError as error:  # no file descriptor left
+                door.failed(client, error)
+                door.left(client)
+            else:
+                connection.setblocking(False)
+                door.tasks.start(_shake_hands(door, connection, client), "tls handshake")
         transport.abort()  # type: ignore[attr-defined] # uvloop's is no subclass of asyncio's
 
 
