@@ -15,7 +15,7 @@ from tests.support.delivering import (
     told,
     transaction,
 )
-from tests.support.scripted import Peer, Script, Scripted
+from tests.support.scripted import Peer, Script, Scripted, takes_mail
 
 from waystation_relay.delivery import tls
 from waystation_relay.delivery.target import Security
@@ -39,12 +39,6 @@ def starts_tls(context: ssl.SSLContext) -> Script:
     return script
 
 
-async def plain(peer: Peer) -> None:
-    await peer.hello()
-    await peer.take()
-    await peer.goodbye()
-
-
 @pytest.mark.parametrize(
     "names",
     [
@@ -65,7 +59,7 @@ async def test_opportunistic_takes_any_certificate(names: tuple[str, ...], servi
 
 async def test_opportunistic_without_starttls_is_plain() -> None:
     """A server without STARTTLS gets the mail in the clear."""
-    async with Scripted(plain) as server:
+    async with Scripted(takes_mail) as server:
         connection = await connection_to(server.port, security=Security.OPPORTUNISTIC)
         assert connection.tls_version == ""
         assert (await send(connection, transaction())).reusable
@@ -238,7 +232,7 @@ async def test_invalid_certificate_waits(
     context = serving(*names)
     ca_file = str(authority.file) if trusted else ""
     if security is Security.IMPLICIT:
-        server = Scripted(plain, tls=context)
+        server = Scripted(takes_mail, tls=context)
     else:
         server = Scripted(lambda peer: is_found_out(peer, context))
     async with server:

@@ -138,6 +138,18 @@ class Peer:
 Script = Callable[[Peer], Awaitable[object]]
 
 
+async def takes_mail(peer: Peer) -> None:
+    """The script of a server as it should be, for one transaction."""
+    await peer.hello()
+    await peer.take()
+    await peer.goodbye()
+
+
+async def closes_at_once(peer: Peer) -> None:
+    """The script of a server that greets nobody."""
+    peer.close()
+
+
 class Scripted:
     def __init__(self, *scripts: Script, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.host, self.port = host, free_port()
