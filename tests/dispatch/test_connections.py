@@ -342,6 +342,25 @@ async def test_a_corrected_password_is_tried_at_once(build):
     assert {m.recipient for m in up.taken} == {"bob@corp.test"}
 
 
+async def test_a_login_refused_after_the_correction_does_not_count(build):
+    """The old password was on its way when the new one came: its refusal closes nothing and costs no time."""
+    old, new = {"mail.up": Credential("us", "old")}, {"mail.up": Credential("us", "new")}
+    world: World = await build(route(backends=(LOGIN,)), credentials=old)
+    up = world.network["up.test"]
+    up.down = REFUSED
+    for _ in range(FAILURES_TO_CLOSE - 1):
+        await world.accept("ann@corp.test")
+    up.slow = True
+    await world.accept("bob@corp.test")
+    world.configure(route(backends=(LOGIN,)), credentials=new)
+    up.let_in()
+    await asyncio.sleep(0)  # refused, and knocking again
+    up.down, up.slow = None, False
+    up.let_in()
+    await world.quiet()
+    assert {m.recipient for m in up.taken} == {"bob@corp.test"}
+
+
 async def test_other_changes_close_no_connection(build):
     """A new route, or the same password read again, costs no destination its connections."""
     login = {"mail.up": Credential("us", "same")}

@@ -114,7 +114,7 @@ class Lane:
             self._turn_all_away(outcome)
 
     def unwanted(self) -> None:
-        """A connection came about that is of no use any more."""
+        """A connection came about, or did not, that is of no use any more."""
         self.opening -= 1
         self.window.release(Verdict.GOOD, self._monotonic(), self._roll())
         self.pump()

@@ -187,13 +187,16 @@ class Lanes:
         if isinstance(connection, ConnectFailure):
             self._metrics.connection_failed()
             self._log.emit("connection.failed", target=str(lane.target), reply=str(connection.outcome.reply))
-            lane.refused(connection.outcome)
+        else:
+            self._metrics.connection_opened()
+        if generation != self._generation:  # how the server takes who we were is of no interest any more
+            if not isinstance(connection, ConnectFailure):
+                connection.quit()
+            lane.unwanted()
             self._free_slot()
             return
-        self._metrics.connection_opened()
-        if generation != self._generation:
-            connection.quit()
-            lane.unwanted()
+        if isinstance(connection, ConnectFailure):
+            lane.refused(connection.outcome)
             self._free_slot()
             return
         opened, now = connection, self._clock.monotonic()
