@@ -245,3 +245,18 @@ async def test_mail_for_different_reasons_is_loaded_in_the_order_it_is_due(world
         await world.accept(f"u{n}@corp.test")
     await world.pass_time(3600)
     assert [m.recipient for m in up.taken] == ["u1@corp.test", "u2@corp.test", "u0@corp.test"]
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_loader_that_is_woken_while_it_is_told_to_stop_stops(world, turns):
+    """SIGTERM under load comes together with room for more mail; the relay must end all the same."""
+    running = asyncio.ensure_future(world.loader.run())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    world.loader.rewind()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=2)
+    running.cancel()
+    assert done == {running}

@@ -51,7 +51,8 @@ class Watcher:
         """Looks until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), INTERVAL_S)
+                async with asyncio.timeout(INTERVAL_S):  # wait_for of 3.11 may swallow a cancellation
+                    await self._wake.wait()
             self._wake.clear()
             self.look()
 

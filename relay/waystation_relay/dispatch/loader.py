@@ -56,7 +56,8 @@ class Loader:
         """Looks until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
+                async with asyncio.timeout(POLL_S):  # wait_for of 3.11 may swallow a cancellation
+                    await self._wake.wait()
             self._wake.clear()
             self.look()
 

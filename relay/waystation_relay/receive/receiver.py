@@ -144,7 +144,9 @@ class Receiver:
         failed = False
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stale.wait(), RETRY_S if failed else None)
+                # wait_for of 3.11 may swallow a cancellation
+                async with asyncio.timeout(RETRY_S if failed else None):
+                    await self._stale.wait()
             self._stale.clear()
             failed = False
             wanted = self._wanted()
