@@ -1,6 +1,6 @@
 """Where the relay's time goes: ``make bench-profile``.
 
-    python -m bench.profiling [--workloads new reused] [--seconds 10]
+    python -m bench.profiling [--workloads new reused large] [--seconds 10]
 
 Puts the relay under each workload and looks twice: first at the processor time
 of each of its threads, undisturbed, which gives microseconds a message; then
@@ -25,12 +25,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import results, rounds, stacks, tables
 from bench.compare import certificate
 from bench.servers import ENCRYPTED, PLAIN, Site, Waystation
 from bench.sinks import Sink, ours, smtp_sink
 from bench.usage import PROC, TICKS_A_SECOND
 from bench.workloads import BY_KEY, Workload
+from tests.support.waiting import until
+
+from bench import results, rounds, stacks, tables
 
 SPY = Path(sys.executable).with_name("py-spy")
 HZ = 200
@@ -86,12 +88,20 @@ def measure(relay: Waystation, sink: Sink, workload: Workload, seconds: int, raw
         time.sleep(seconds)
         spent, done, elapsed = thread_seconds(relay.root), sink.messages - before, time.monotonic() - begun
         samples = stacks.parse(spy(relay.root, seconds, raw))
+    until(lambda: _is_quiet(relay, sink), "the rest of the load", within_s=60)
     return {
         "title": workload.title,
         "messages": done,
         "rate": done / elapsed,
         "threads": threads(relay.root, samples, cpu, spent, done, elapsed),
     }
+
+
+def _is_quiet(relay: Waystation, sink: Sink) -> bool:
+    """What the generator left behind when it was ended has been delivered."""
+    before = sink.messages
+    time.sleep(0.3)
+    return relay.queued() == 0 and sink.messages == before
 
 
 def threads(
@@ -133,7 +143,7 @@ def threads(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--workloads", nargs="+", choices=BY_KEY, default=["new", "reused"])
+    parser.add_argument("--workloads", nargs="+", choices=BY_KEY, default=["new", "reused", "large"])
     parser.add_argument("--seconds", type=int, default=10, help="of each look (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where the queue lies")
     options = parser.parse_args()

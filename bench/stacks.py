@@ -27,7 +27,8 @@ WAITS: tuple[tuple[str, frozenset[str]], ...] = (
         "work",
         frozenset({"epoll_pwait", "epoll_wait", "PyThread_acquire_lock_timed", "PyThread_acquire_lock"}),
     ),
-    ("interpreter lock", frozenset({"pthread_cond_timedwait", "pthread_cond_clockwait"})),
+    # Nothing else of a relay's threads waits on a condition or takes a mutex for long.
+    ("interpreter lock", frozenset({"pthread_cond_timedwait", "pthread_cond_wait", "pthread_mutex_lock"})),
 )
 CALLS: dict[str, str] = {
     "write": "write", "writev": "write", "sendmsg": "write", "send": "write", "__send": "write",
