@@ -196,3 +196,27 @@ async def test_many_readers_do_not_make_the_log_grow(open_spool: OpenSpool, tmp_
         await user.remove(draft)
     # TINY asks for a checkpoint after 20 pages; 300 rounds of two commits write far more.
     assert (tmp_path / "spool" / "index-wal").stat().st_size < 100 * 4096
+
+
+async def test_index_gives_its_room_back(open_spool: OpenSpool, tmp_path: Path) -> None:
+    """A thousand small mails have come and gone: the index's file shrinks again, and keeps what stayed."""
+    tuning = msgspec.structs.replace(
+        TINY, inline_bytes=16_384, memory_bytes=16_384, shrink_free_bytes=400_000
+    )
+    user = open_spool(tuning=tuning)
+    stays = await user.take(text(9_000, 1))
+    drafts = [await user.take(text(9_000, n)) for n in range(100)]
+    index = tmp_path / "spool" / "index"
+    async with asyncio.timeout(WITHIN_S):
+        while index.stat().st_size < 900_000:
+            await user.settle(0)
+        for draft in drafts:
+            await user.remove(draft)
+        while index.stat().st_size > 400_000:
+            await user.settle(0)
+    assert await user.content(await user.get(stays)) == text(9_000, 1)
+    await user.take(text(9_000, 2))
+    await user.close()
+    user = open_spool(tuning=tuning)
+    assert [await user.content(m) for m in await user.due()] == [text(9_000, 1), text(9_000, 2)]
+    assert user.events == []

@@ -15,14 +15,13 @@ from typing import Any
 
 from waystation_relay.mail.message import Message, Place, Progress, Status
 from waystation_relay.spool.failpoints import reach
+from waystation_relay.spool.header import PAGE_BYTES
 from waystation_relay.spool.index import Change, Delta, Index, NewRow
 from waystation_relay.spool.operations import Entry, Job
 from waystation_relay.spool.schema import INLINE
 from waystation_relay.spool.segments import Segments, Stream
 from waystation_relay.spool.trouble import failure_of
 from waystation_relay.spool.values import SpoolStats, Tuning
-
-PAGE_BYTES = 4092  # of an overflow page
 
 
 class Committer:
@@ -75,6 +74,25 @@ class Committer:
         _, log, moved = self.index.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self.wal_pages = max(0, log - moved)
         reach("checkpoint.done")
+        if self.index.free_bytes() >= self._tuning.shrink_free_bytes:
+            self._shrink()
+
+    def make_room(self) -> None:
+        """Room on the volume is short: give back what the index holds without needing it."""
+        if self.index.free_bytes() <= self.index.live_bytes():
+            return
+        self.index.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self._shrink()
+        self.index.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def _shrink(self) -> None:
+        """SQLite keeps the pages of what has left; rewriting the little that stays gives them back."""
+        live_bytes = self.index.live_bytes()
+        if live_bytes <= self._tuning.shrink_live_bytes:
+            reach("shrink.begun")
+            self.index.db.execute("VACUUM")
+            self.wal_pages += live_bytes // PAGE_BYTES
+            reach("shrink.done")
 
     def _place(self, entries: Sequence[Entry], made: list[Stream]) -> list[NewRow]:
         """Bring every body to where it will stay, durably; inline ones go with the transaction."""

@@ -19,6 +19,7 @@ from waystation_relay.mail.address import domain_of
 from waystation_relay.mail.envelope import Envelope
 from waystation_relay.mail.message import Place, Status
 from waystation_relay.spool import query, rows
+from waystation_relay.spool.header import PAGE_BYTES
 from waystation_relay.spool.identity import RESERVED
 from waystation_relay.spool.schema import INLINE, SET_ASIDE, Mismatch, open_writer
 
@@ -275,6 +276,13 @@ class Index:
 
     def set_counter(self, name: str, value: int) -> None:
         self.db.execute("UPDATE counters SET value = ? WHERE name = ?", (value, name))
+
+    def free_bytes(self) -> int:
+        """Of pages that are free for what comes."""
+        return int(self.db.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES
+
+    def live_bytes(self) -> int:
+        return int(self.db.execute("PRAGMA page_count").fetchone()[0]) * PAGE_BYTES - self.free_bytes()
 
     def oldest(self) -> tuple[int, float] | None:
         """(id, arrival) of the oldest message."""

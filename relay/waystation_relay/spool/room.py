@@ -36,6 +36,7 @@ class Room:
         self._segments = segments
         self._clock = clock
         self._volume = volume_of(layout.directory)
+        self._spare_bytes = 0
         self._seen = clock.monotonic()
         self._size_bytes = min(RESERVE_BYTES, self._volume.size_bytes // SMALLEST_SHARE)
         self.is_reserved = self._reserve()
@@ -51,10 +52,14 @@ class Room:
                 RefusalKind.FULL,
                 f"{free} bytes are free on the volume, kept for what is queued; intake resumes at {enough}",
             )
-        return fullness(size_bytes, limits, self._volume)
+        return fullness(size_bytes, limits, self._volume, self._spare_bytes)
 
-    def look(self, size_bytes: int, limits: SpoolLimits, *, is_sound: bool) -> None:
-        """See what is left, and give back or take what is to be had. ``is_sound``: writing works."""
+    def look(self, size_bytes: int, limits: SpoolLimits, *, is_sound: bool, spare_bytes: int = 0) -> None:
+        """See what is left, and give back or take what is to be had.
+
+        ``is_sound``: writing works. ``spare_bytes``: of the index's file, free for what comes.
+        """
+        self._spare_bytes = spare_bytes
         self._seen = self._clock.monotonic()
         self._volume = volume_of(self._layout.directory)
         if self.refusal(size_bytes, limits) is not None and self._segments.give_back():

@@ -22,6 +22,7 @@ from waystation_relay.spool.layout import FORMAT
 INLINE = 0
 SET_ASIDE = -1
 
+# Tables before indexes, the order of VACUUM: it leaves the trees where they were (``catalogue``).
 TABLES = (
     """CREATE TABLE IF NOT EXISTS messages (
         id INTEGER PRIMARY KEY,
@@ -33,7 +34,6 @@ TABLES = (
         offset INTEGER NOT NULL,
         crc32 INTEGER NOT NULL,
         sealed BLOB NOT NULL)""",
-    """CREATE INDEX IF NOT EXISTS messages_segment ON messages (segment, size_bytes) WHERE segment > 0""",
     """CREATE TABLE IF NOT EXISTS recipients (
         message_id INTEGER NOT NULL,
         number INTEGER NOT NULL,
@@ -45,13 +45,14 @@ TABLES = (
         hold TEXT NOT NULL,
         details BLOB,
         PRIMARY KEY (message_id, number)) WITHOUT ROWID""",
-    """CREATE INDEX IF NOT EXISTS recipients_due ON recipients (due, message_id) WHERE status = 0""",
     """CREATE TABLE IF NOT EXISTS bodies (
         message_id INTEGER PRIMARY KEY,
         content BLOB NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS counters (
         name TEXT PRIMARY KEY,
         value INTEGER NOT NULL) WITHOUT ROWID""",
+    """CREATE INDEX IF NOT EXISTS messages_segment ON messages (segment, size_bytes) WHERE segment > 0""",
+    """CREATE INDEX IF NOT EXISTS recipients_due ON recipients (due, message_id) WHERE status = 0""",
     "INSERT OR IGNORE INTO counters VALUES ('id_floor', 0)",
 )
 

@@ -100,14 +100,13 @@ def refusal_of(failure: SpoolFailure) -> Refusal:
     return Refusal(BY_FAILURE[failure.kind], failure.text)
 
 
-def fullness(size_bytes: int, limits: SpoolLimits, volume: Volume) -> Refusal | None:
-    """Whether what is queued, or the room left on the volume, forbids taking more."""
+def fullness(size_bytes: int, limits: SpoolLimits, volume: Volume, spare_bytes: int = 0) -> Refusal | None:
+    """Whether what is queued, or the room left on the volume and in our own files, forbids taking more."""
     allowed = limits.max_bytes * limits.full_at_percent // 100
     if size_bytes >= allowed:
         return Refusal(RefusalKind.FULL, f"{size_bytes} bytes are queued, intake stops at {allowed}")
     least = min(limits.max_bytes, volume.size_bytes) * (100 - limits.full_at_percent) // 100
-    if volume.free_bytes < least:
-        return Refusal(
-            RefusalKind.FULL, f"{volume.free_bytes} bytes are free on the volume, intake stops below {least}"
-        )
+    free = volume.free_bytes + spare_bytes
+    if free < least:
+        return Refusal(RefusalKind.FULL, f"{free} bytes are free on the volume, intake stops below {least}")
     return None

@@ -44,6 +44,8 @@ class Tuning(msgspec.Struct, frozen=True):
     batch_operations: int = 1000
     batch_bytes: int = 8 * MIB
     checkpoint_pages: int = 4000  # WAL pages after which the writer checkpoints, behind the callbacks
+    shrink_free_bytes: int = 64 * MIB  # free pages of the index worth giving back to the volume
+    shrink_live_bytes: int = 16 * MIB  # while no more than this has to be rewritten for it
     probe_interval_s: float = 5.0  # how often a failing spool is tried again
 
 

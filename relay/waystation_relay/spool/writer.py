@@ -15,6 +15,7 @@ Ends with ``Stop``. Every error ends in a callback or a report; none is lost.
 
 import asyncio
 import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable
 
@@ -159,10 +160,16 @@ class Writer:
 
     def _look_around(self) -> None:
         is_sound = self._failure is None and not self._retained
+        size_bytes, committer = self.stats.size_bytes, self._committer
         try:
-            self._room.look(self.stats.size_bytes, self.limits, is_sound=is_sound)
-        except OSError as error:
-            self._fail(failure_of(error))
+            spare_bytes = committer.index.free_bytes()
+            self._room.look(size_bytes, self.limits, is_sound=is_sound, spare_bytes=spare_bytes)
+            if self._room.refusal(size_bytes, self.limits) is not None:
+                committer.make_room()
+        except (OSError, sqlite3.Error) as error:
+            failure = failure_of(error)
+            if failure.kind is not FailureKind.FULL:  # no room to make room: the next look tries again
+                self._fail(failure)
 
     def _attempt(self, accepts: list[Accept], settles: list[Settle], jobs: list[Job]) -> None:
         """Commit, and tell those who wait for it; the lists are empty afterwards."""
@@ -179,6 +186,8 @@ class Writer:
             else:
                 sound.append(accept)
         accepts.clear()
+        if not (sound or settles or jobs):
+            return
         entries = [accept.entry for accept in sound]
         for settle in settles:
             entries += settle.entries
