@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -26,7 +27,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import backlog, latency, plot, results, rounds, tables
 from bench.cache import Absent, tool
 from bench.peers import ALWAYS, OPTIONAL
 from bench.servers import ENCRYPTED, PLAIN, TIMED, Server, Site
@@ -34,6 +34,8 @@ from bench.sinks import Sink, ours, smtp_sink
 from bench.workloads import BY_KEY, NEW, WORKLOADS, Workload
 from tests.support.certificates import Authority, Certificate
 from tests.support.programs import find
+
+from bench import backlog, latency, plot, results, rounds, tables
 
 NEEDED = ("postfix", "smtp-source", "smtp-sink")
 WARM_UP = 0.1  # of a round
@@ -176,6 +178,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where all keep their queues")
     parser.add_argument("--docs", action="store_true", help="draw the plot for docs/images too")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything started is stopped then too
     if absent := [name for name in NEEDED if find(name) is None]:
         print(f"error: {', '.join(absent)} not found: apt-get install postfix", file=sys.stderr)
         return 1

@@ -29,7 +29,7 @@ def _rates(result: dict[str, Any]) -> list[Row]:
         times = tables.ratio(result, key)
         if workload["goal"] and times is not None:
             wanted = f"at least {workload['goal']:g} times Postfix"
-            found.append(_row(workload["title"], wanted, f"{times:.1f}", times >= workload["goal"]))
+            found.append(_row(workload["title"], wanted, f"{times:.2f}", times >= workload["goal"]))
     return found
 
 

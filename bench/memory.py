@@ -20,6 +20,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import signal
 import smtplib
 import socket
 import tempfile
@@ -28,13 +29,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import plot, results
 from bench.fill import Plan, fill
 from bench.sinks import smtp_sink
 from bench.usage import memory
 from tests.support.relay import RelayProcess, route, to
 from tests.support.waiting import until
 
+from bench import plot, results
 from waystation_contract.model import Queue, Retry
 
 MIB = 2**20
@@ -154,6 +155,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where the queue is made")
     parser.add_argument("--docs", action="store_true", help="draw the plot for docs/images too")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything started is stopped then too
     folder = Path(tempfile.mkdtemp(prefix="waystation-bench-", dir=options.folder))
     try:
         facts = results.machine(folder)

@@ -5,7 +5,7 @@
 Puts the relay under each workload and looks twice: first at the processor time
 of each of its threads, undisturbed, which gives microseconds a message; then
 through py-spy, which stops the process to look at its stacks, native frames
-included, and gives the share of each step. The table multiplies the two.
+included, and tells which part of that time each step takes (``stacks``).
 Results go to ``bench/results``, py-spy's raw stacks beside them (a flame graph
 for whoever draws one: ``flamegraph.pl`` and speedscope read them).
 
@@ -17,6 +17,7 @@ Known limits
 import argparse
 import contextlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -70,7 +71,7 @@ def spy(pid: int, seconds: int, raw: Path) -> str:
     run = subprocess.run(
         [
             str(SPY), "record", "--pid", str(pid), "--duration", str(seconds), "--rate", str(HZ),
-            "--format", "raw", "--native", "--threads", "--output", str(raw),
+            "--format", "raw", "--native", "--threads", "--idle", "--output", str(raw),
         ],
         check=False, capture_output=True, text=True, timeout=seconds * 3 + 60,
     )  # fmt: skip
@@ -129,12 +130,12 @@ def threads(
                 "busy": (user + system) * messages / 1e6 / elapsed,
                 "waits": stacks.waits(these),
                 "steps": [
-                    {"package": step.package, "doing": step.doing, "us": share * (user + system)}
-                    for step, share in stacks.shares(these).items()
+                    {"package": step.package, "doing": step.doing, "us": us}
+                    for step, us in stacks.step_costs(these, user, system).items()
                 ],
                 "functions": [
-                    {"function": function, "us": share * (user + system)}
-                    for function, share in stacks.functions(these).items()
+                    {"function": function, "us": us}
+                    for function, us in stacks.function_costs(these, user, system).items()
                 ],
             }
         )
@@ -147,6 +148,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=10, help="of each look (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where the queue lies")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything started is stopped then too
     if not SPY.exists():
         print("error: py-spy is missing: pip install -e '.[bench]'", file=sys.stderr)
         return 1

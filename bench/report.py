@@ -49,7 +49,7 @@ def _compare(result: Result) -> list[str]:
     ]
     return [
         "### Side by side",
-        f"{options['rounds']} rounds: the median, in brackets the least and the most.",
+        f"Rounds: {options['rounds']}; the median, in brackets the least and the most.",
         _machine(result),
         "\n".join(described),
         *_picture("compare", "Rates and processor time of each server"),

@@ -1,21 +1,27 @@
 """From sampled stacks to a table of steps: what a thread does, in words of this project. Pure.
 
-A sample is what ``py-spy record --format raw --native --threads`` writes: the
-thread, then its frames from the outside in, then how often it was seen. Each
-sample is either *waiting* (for work, for the interpreter lock, for the disk),
-which costs time and no processor, or at a *step*: the innermost of our packages
-on the stack, and what it was doing there (a system call by name, SQLite, TLS,
-or Python).
+A sample is what ``py-spy record --format raw --native --threads --idle``
+writes: the thread, then its frames from the outside in, then how often it was
+seen. Each sample is either *waiting* (for work, for the interpreter lock, for
+the disk), which costs time and no processor, or at a *step*: the innermost of
+our packages on the stack, and what it was doing there (a system call by kind,
+SQLite, TLS, or Python).
+
+A thread that was robbed of its processor looks as if it worked, and that happens
+in system calls above all: whom a ``write`` wakes runs first. So samples in system
+calls share out the thread's system time, the others its user time.
 """
 
 import collections
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 OURS = re.compile(r"^(?P<name>.+) \(waystation_relay/(?P<package>\w+)(?:\.py|/)(?P<rest>[^:)]*).*\)$")
 THREAD = re.compile(r"^thread \((?P<number>\w+)\)(?:: (?P<name>.*))?$")
 NATIVE = re.compile(r"^(?P<name>\S+) \((?P<library>[^)]+)\)$")
+Key = TypeVar("Key", bound=Hashable)
 LOOP = "event loop"
 AROUND = frozenset({"app", "cli"})  # below them everything runs: on top of a stack they are the event loop
 INNERMOST = 4  # frames in which a wait or a system call shows itself; libc adds some of its own
@@ -30,14 +36,16 @@ WAITS: tuple[tuple[str, frozenset[str]], ...] = (
     # Nothing else of a relay's threads waits on a condition or takes a mutex for long.
     ("interpreter lock", frozenset({"pthread_cond_timedwait", "pthread_cond_wait", "pthread_mutex_lock"})),
 )
+DISK = "disk: write, sync, lock"  # what a sync costs the processor cannot be told from its waiting
 CALLS: dict[str, str] = {
     "write": "write", "writev": "write", "sendmsg": "write", "send": "write", "__send": "write",
     "read": "read", "recv": "read", "recvmsg": "read", "__recv": "read",
     "accept4": "accept", "connect": "connect", "close": "close", "__close": "close", "shutdown": "close",
     "getsockname": "socket options", "getpeername": "socket options", "setsockopt": "socket options",
     "socket": "connect", "epoll_ctl": "epoll", "syscall": "epoll",
-    "pwrite64": "disk write", "pwritev": "disk write", "pread64": "disk read", "fcntl64": "file lock",
+    "pwrite64": DISK, "pwritev": DISK, "pread64": DISK, "fcntl64": DISK,
 }  # fmt: skip
+KINDS_OF_CALL = frozenset(CALLS.values())
 LIBRARIES = (("sqlite", "SQLite"), ("libssl", "TLS"), ("libcrypto", "TLS"))
 
 
@@ -106,7 +114,7 @@ def function_of(frames: Sequence[str]) -> str:
 
 
 def waits(samples: Iterable[Sample]) -> dict[str, float]:
-    """Of a thread's samples, the part in each kind of wait; ``at work`` is the rest."""
+    """Of a thread's time, the part in each kind of wait; ``at work`` is the rest."""
     counts: collections.Counter[str] = collections.Counter()
     for sample in samples:
         counts[wait_of(sample.frames) or "at work"] += sample.count
@@ -114,21 +122,34 @@ def waits(samples: Iterable[Sample]) -> dict[str, float]:
     return {what: count / total for what, count in counts.most_common()}
 
 
-def shares(samples: Iterable[Sample]) -> dict[Step, float]:
-    """Of a thread's work, the part at each step, largest first."""
-    counts: collections.Counter[Step] = collections.Counter()
+def step_costs(samples: Iterable[Sample], user_us: float, system_us: float) -> dict[Step, float]:
+    """What a thread's time went to: microseconds of each step, dearest first."""
+    counted: collections.Counter[tuple[Step, bool]] = collections.Counter()
     for sample in samples:
         if wait_of(sample.frames) is None:
-            counts[step_of(sample.frames)] += sample.count
-    total = counts.total() or 1
-    return {step: count / total for step, count in counts.most_common()}
+            step = step_of(sample.frames)
+            counted[step, step.doing in KINDS_OF_CALL] += sample.count
+    return _shared_out(counted, user_us, system_us)
 
 
-def functions(samples: Iterable[Sample]) -> dict[str, float]:
-    """Of a thread's work, the part in each function of ours and what it calls outside ours."""
-    counts: collections.Counter[str] = collections.Counter()
+def function_costs(samples: Iterable[Sample], user_us: float, system_us: float) -> dict[str, float]:
+    """The same for each function of ours, with what it calls outside ours."""
+    counted: collections.Counter[tuple[str, bool]] = collections.Counter()
     for sample in samples:
         if wait_of(sample.frames) is None:
-            counts[function_of(sample.frames)] += sample.count
-    total = counts.total() or 1
-    return {name: count / total for name, count in counts.most_common()}
+            is_call = step_of(sample.frames).doing in KINDS_OF_CALL
+            counted[function_of(sample.frames), is_call] += sample.count
+    return _shared_out(counted, user_us, system_us)
+
+
+def _shared_out(
+    counted: Mapping[tuple[Key, bool], int], user_us: float, system_us: float
+) -> dict[Key, float]:
+    totals = {
+        is_call: sum(n for (_, its), n in counted.items() if its == is_call) for is_call in (False, True)
+    }
+    costs: dict[Key, float] = {}
+    for (key, is_call), count in counted.items():
+        cost = count / totals[is_call] * (system_us if is_call else user_us)
+        costs[key] = costs.get(key, 0.0) + cost
+    return dict(sorted(costs.items(), key=lambda item: -item[1]))

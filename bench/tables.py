@@ -149,12 +149,13 @@ def all_of(result: dict[str, Any]) -> list[list[Row]]:
 
 
 def aligned(rows: Sequence[Row]) -> str:
-    """For a terminal: the first column to the left, the others to the right."""
+    """For a terminal: columns of figures to the right, columns of words to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    right = _figures(rows)
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if is_right else cell.ljust(width)
+            for cell, width, is_right in zip(row, widths, right, strict=True)
         ).rstrip()
         for row in rows
     )
@@ -162,13 +163,19 @@ def aligned(rows: Sequence[Row]) -> str:
 
 def markdown(rows: Sequence[Row]) -> str:
     head, *body = rows
-    line = "|" + "|".join("---" if not place else "---:" for place in range(len(head))) + "|"
+    line = "|" + "|".join("---:" if is_right else "---" for is_right in _figures(rows)) + "|"
     return "\n".join(["| " + " | ".join(head) + " |", line, *("| " + " | ".join(row) + " |" for row in body)])
+
+
+def _figures(rows: Sequence[Row]) -> list[bool]:
+    """Which columns hold figures: every cell begins with a digit, or there is none."""
+    columns = list(zip(*rows[1:], strict=True))
+    return [all(cell[:1].isdigit() or cell in ("", "-") for cell in column) for column in columns]
 
 
 def threads(profile: dict[str, Any]) -> list[Row]:
     """What each thread costs, and how it spends its time."""
-    rows: list[Row] = [("thread", "µs a message", "of it system", "busy", "when it runs or waits")]
+    rows: list[Row] = [("thread", "µs a message", "of it system", "of a processor", "how it spends its time")]
     for thread in profile["threads"]:
         cost = thread["user_us"] + thread["system_us"]
         waits = ", ".join(f"{what} {share:.0%}" for what, share in thread["waits"].items() if share >= 0.005)

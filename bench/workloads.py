@@ -2,7 +2,8 @@
 
 ``share`` is the part of the run's messages that a workload sends: fewer where
 each costs more. A server faster than a thousand messages a second is sent
-more, so that no round is over before it has begun.
+more, so that no round is over before it has begun, and one that would take
+longer than ``LONGEST_S`` is sent fewer.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ from bench.servers import ENCRYPTED, PLAIN
 KIB = 1024
 FULL_RATE = 1000.0  # messages a second up to which every server is sent the same number
 MOST = 20  # times the number
+LONGEST_S = 20.0  # a slower server's round is cut to about this
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class Workload:
     def messages(self, base: int, rate: float = 0.0) -> int:
         """How many a server of this rate is sent; ``base`` is the run's number."""
         factor = min(MOST, max(1.0, rate / FULL_RATE))
-        return max(self.sessions, round(base * self.share * factor))
+        wanted = base * self.share * factor
+        return max(self.sessions, round(min(wanted, rate * LONGEST_S) if rate else wanted))
 
     def smtp_source(self, port: int, messages: int) -> list[str]:
         """Arguments of Postfix's generator."""

@@ -19,13 +19,17 @@ MOUNTS = """\
     ("workload", "base", "rate", "messages"),
     [
         pytest.param(Workload("w", "w"), 5000, 300.0, 5000, id="slow server"),
+        pytest.param(Workload("w", "w"), 5000, 50.0, 1000, id="very slow server"),
+        pytest.param(Workload("w", "w"), 5000, 0.0, 5000, id="rate unknown"),
         pytest.param(Workload("w", "w"), 5000, 4000.0, 20_000, id="fast server"),
         pytest.param(Workload("w", "w", share=0.2), 5000, 300.0, 1000, id="costly mails"),
         pytest.param(Workload("w", "w"), 100, 1e9, 2000, id="never more than twenty times"),
         pytest.param(Workload("w", "w", sessions=200), 100, 300.0, 200, id="one for each session"),
     ],
 )
-def test_faster_servers_are_sent_more(workload: Workload, base: int, rate: float, messages: int) -> None:
+def test_faster_servers_are_sent_more_and_slower_ones_fewer(
+    workload: Workload, base: int, rate: float, messages: int
+) -> None:
     """No round is over before it has begun, and none goes on for ever."""
     assert workload.messages(base, rate) == messages
 
@@ -103,7 +107,7 @@ def test_the_ratio_is_of_medians() -> None:
 def test_goals_are_judged_by_the_figures() -> None:
     """Each goal is shown with what was measured, those that were missed as well."""
     rows = {row[0]: row[1:] for row in goals.rows(result([1000], [201]), None)}
-    assert rows["4 KiB, new connections"] == ("at least 5 times Postfix", "5.0", "**no**")
+    assert rows["4 KiB, new connections"] == ("at least 5 times Postfix", "4.98", "**no**")
     assert rows["processor time, 4 KiB, new connections"] == ("at most 500 µs", "400 µs", "yes")
     assert rows["from 250 to delivered at half load, p99"] == ("below 250 ms", "249.9 ms", "yes")
     beside = rows["live rate beside 100,000 deferred mails, retried every 5 min"]
