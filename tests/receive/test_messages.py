@@ -12,6 +12,7 @@ from tests.support.certificates import Certificate
 
 from waystation_relay.mail.envelope import BodyType, Notify, Origin, Recipient, Ret
 from waystation_relay.mail.message import Message
+from waystation_relay.receive.session import PENDING_BYTES
 
 ARRIVAL = "Fri, 15 Jan 2027 08:00:00 +0000"  # the clock of these tests stands still
 
@@ -291,3 +292,27 @@ async def test_the_limit_of_a_message_counts_what_the_client_sent(
     client = await reception.greeted()
     assert (await client.send(b"x" * 998 + b"\r\n")).startswith("250")
     assert (await client.send(b"x" * 999 + b"\r\n")).startswith("552 5.3.4")
+
+
+async def test_what_waits_behind_a_message_is_bounded(
+    reception: Reception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the disk works no more than so much is read ahead; all of it is answered afterwards."""
+    held: list[tuple[object, ...]] = []
+    accept = reception.spool.accept
+    monkeypatch.setattr(reception.spool, "accept", lambda *call: held.append(call))
+    client = await reception.greeted()
+    await client.begin()
+    client.write(b"x\r\n.\r\n")
+    await eventually(lambda: held, "the message to reach the spool")
+    (session,) = next(iter(reception.receiver._doors.values())).sessions
+    client.write(b"MAIL FROM:<a@shop.test>\r\n" + b"RCPT TO:<b@next.test>\r\n" * 50_000)
+    await eventually(lambda: session._paused, "the reading to stop")
+    await asyncio.sleep(0.05)
+    assert session._server.pending_bytes <= PENDING_BYTES + 2**18  # what one read brings
+    accept(*held[0])  # type: ignore[arg-type] # what it was called with
+    answered = 0
+    async with asyncio.timeout(10):
+        while answered < 50_002:
+            answered += (await client.reader.read(2**20)).count(b"\r\n")
+    assert session._server.pending_bytes == 0

@@ -8,7 +8,14 @@ from tests.receive.reception import EVERYTHING, Reception, limits, listener
 
 from waystation_contract.model import Reject, Route
 from waystation_relay.receive import conversation
-from waystation_relay.spool.values import FailureKind, Refusal, RefusalKind, SpoolFailure, SpoolLimits
+from waystation_relay.spool.values import (
+    FailureKind,
+    Refusal,
+    RefusalKind,
+    SpoolFailure,
+    SpoolLimits,
+    Tuning,
+)
 
 
 def elsewhere() -> Route:
@@ -273,3 +280,29 @@ async def test_what_the_spool_cannot_promise_is_not_promised(
     assert line["queue_id"]
     assert line["reply"] == reply
     assert reception.count("messages_accepted_total") == 0
+
+
+async def test_a_message_found_too_large_while_its_client_is_paused(
+    new_reception: Callable[..., Reception],
+) -> None:
+    """A client that was paused for the disk's sake is heard again when its message is thrown away."""
+    reception = new_reception(tuning=Tuning(memory_bytes=5_000, stream_chunk_bytes=1_000))
+    await reception.start(listener(reception.port, limits=limits(max_message_bytes=20_000)))
+    client = await reception.greeted()
+    await client.script("MAIL FROM:<a@shop.test>", "RCPT TO:<b@next.test>")
+    client.write((b"BDAT 8000\r\n" + b"x" * 8000) * 3)
+    assert [(await client.reply())[:9] for _ in range(3)] == ["250 2.0.0", "250 2.0.0", "552 5.3.4"]
+    assert await client.say("NOOP") == "250 2.0.0 Ok"
+
+
+async def test_content_far_over_the_limit_that_ends_in_time(
+    new_reception: Callable[..., Reception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that has come to its end is told once, and may go on."""
+    monkeypatch.setattr(conversation, "SWALLOWED_BYTES", 1_000)
+    reception = new_reception()
+    await reception.start(listener(reception.port, limits=limits(max_message_bytes=1000)))
+    client = await reception.greeted()
+    assert (await client.send(b"x" * 5000 + b"\r\n")).startswith("552 5.3.4")
+    assert await client.say("NOOP") == "250 2.0.0 Ok"
+    said_no(reception, "too-large", sender="a@shop.test")

@@ -248,3 +248,52 @@ async def test_a_handshake_starts_the_clock_again(
     reception.clock.advance(299)
     await asyncio.sleep(0.02)
     assert (await client.say("EHLO client.test")).startswith("250")
+
+
+async def test_replies_may_pile_up_before_starttls(
+    new_tls: Callable[..., Any], trusting: ssl.SSLContext
+) -> None:
+    """A client that read late, and then went on by TLS, is not taken for one that does not read."""
+    reception = await new_tls("Opportunistic")
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect(("127.0.0.1", reception.port))
+    reader, writer = await asyncio.open_connection(sock=raw)
+    client = Client(reader, writer)
+    assert (await client.reply()).startswith("220")
+    await client.script("EHLO client.test", "MAIL FROM:<a@shop.test>")
+    (session,) = next(iter(reception.receiver._doors.values())).sessions
+    connection = session._transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    writer.transport.pause_reading()
+    client.write(b"RCPT TO:<b@c>\r\n" * 4200 + b"STARTTLS\r\n")
+    await eventually(lambda: session._server.tls_begins, "the go-ahead")
+    assert session._deaf_since is not None
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**20)
+    writer.transport.resume_reading()
+    assert [(await client.reply())[:3] for _ in range(4201)] == ["250"] * 4200 + ["220"]
+    await client.start_tls(trusting)
+    assert (await client.say("EHLO client.test")).startswith("250")
+    reception.clock.advance(200)
+    await asyncio.sleep(0.02)
+    assert await client.say("NOOP") == "250 2.0.0 Ok"
+    client.write(b"MAIL FROM:<a@shop.test>\r\n" + b"RCPT TO:<b@next.test>\r\n" * 20_000)
+    assert [(await client.reply())[:3] for _ in range(20_001)] == ["250"] * 20_001
+
+
+async def test_a_client_that_asks_for_tls_and_does_not_read(new_tls: Callable[..., Any]) -> None:
+    """Nor does it get a place for ever."""
+    reception = await new_tls("Opportunistic")
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect(("127.0.0.1", reception.port))
+    client = Client(*await asyncio.open_connection(sock=raw))
+    assert (await client.reply()).startswith("220")
+    await client.script("EHLO client.test", "MAIL FROM:<a@shop.test>")
+    (session,) = next(iter(reception.receiver._doors.values())).sessions
+    session._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    client.writer.transport.pause_reading()
+    client.write(b"RCPT TO:<b@c>\r\n" * 4200 + b"STARTTLS\r\n")
+    await eventually(lambda: session._server.tls_begins, "the go-ahead")
+    reception.clock.advance(120)
+    await reception.empty()

@@ -126,7 +126,10 @@ class Session(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._deaf_since = None
-        self._resume(_REPLIES)
+        if self._server.tls_begins and not self._upgrading:
+            self._begin_tls()
+        else:
+            self._resume(_REPLIES)
 
     # What the conversation asks
 
@@ -162,12 +165,12 @@ class Session(asyncio.Protocol):
                 self._abort()
             return
         over = overdue(self._activity(), deadlines, now)
-        if over is Overdue.SESSION:
+        if over is Overdue.DEAF:
+            self._abort()
+        elif over is Overdue.SESSION:
             self.dismiss(replies.SESSION_OVER)
         elif over is None or self._server.is_waiting or self._paused & _DISK:
             return  # it is our turn, not the client's
-        elif over is Overdue.DEAF:
-            self._abort()
         else:
             self._hang_up(_FAREWELL[over])
 
@@ -235,6 +238,8 @@ class Session(asyncio.Protocol):
 
     def _begin_tls(self) -> None:
         self._transport.pause_reading()  # at once: what the client sends next is for TLS to read
+        if self._deaf_since is not None:  # it has not even read our go-ahead
+            return
         self._door.tasks.start(self._upgrade(), "starttls")
 
     async def _upgrade(self) -> None:
@@ -260,7 +265,7 @@ class Session(asyncio.Protocol):
             self._leave()
             return
         self._transport = upgraded
-        self._paused, self._deaf_since = 0, None  # that was the other transport
+        self._paused = 0  # that was the other transport
         self._conversation.cipher = _cipher_of(secured)
         self._command_at = self._door.time()
         self._say(self._server.tls_started())

@@ -211,7 +211,7 @@ class Server:
     def _over(self) -> None:
         """The transaction is."""
         self._host.reset()
-        self._smtputf8 = self._refused = False
+        self._refused = False
         self._chunks = None
         if self._state is not State.START:
             self._state = State.READY
