@@ -35,7 +35,7 @@ CUT = Deferred(reply(451, "4.4.2", "mx.test closed the connection"), Reason.CONN
     ],
 )
 def test_verdict(result: Result, verdict: Verdict) -> None:
-    """Only a lost connection and a plea to slow down are about the destination; all else is about the mail."""
+    """Only a lost connection and a plea to slow down are about the destination, nothing else is."""
     assert verdict_of(result) is verdict
     assert (trouble_of(result, verdict) is None) is (verdict is Verdict.GOOD)
 

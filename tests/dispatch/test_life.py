@@ -47,6 +47,13 @@ NOTIFIES = (
     Notify.FAILURE,
     Notify.SUCCESS | Notify.FAILURE | Notify.DELAY,
 )
+MAILS = st.tuples(
+    st.lists(st.sampled_from(("one.test", "two.test", "nowhere.test")), min_size=1, max_size=4),
+    st.sampled_from(NOTIFIES),
+    st.sampled_from((False, False, False, True)),  # a null sender
+    st.sampled_from(("", "", "", "wait")),  # held from the start
+)
+MOODS = st.tuples(st.sampled_from(("is down", *sorted(ANSWERS))), st.booleans())
 
 
 class Life(RuleBasedStateMachine):
@@ -68,6 +75,7 @@ class Life(RuleBasedStateMachine):
         self.muddled: set[str] = set()  # deleted while it was being sent
         self.doubtful: set[str] = set()  # in the queue when the process died
         self.number = 0
+        self.set_back_s = 0.0  # how much longer mail waits because the clock was set back
         self.run(self.world.start())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -83,39 +91,36 @@ class Life(RuleBasedStateMachine):
             self.loop.close()
             self.folder.cleanup()
 
+    async def answered(self) -> None:
+        """Every server answers what it hesitated to answer; patient ones hesitate again at what follows."""
+        for server in self.world.network.servers.values():
+            server.answer()
+        await self.world.quiet()
+
     # What happens
 
-    @rule(
-        where=st.lists(st.sampled_from(("one.test", "two.test", "nowhere.test")), min_size=1, max_size=4),
-        notify=st.sampled_from(NOTIFIES),
-        null_sender=st.sampled_from((False, False, False, True)),
-        hold=st.sampled_from(("", "", "", "wait")),
-    )
-    def accept(self, where: list[str], notify: Notify, null_sender: bool, hold: str) -> None:
-        self.number += 1
-        addresses = [f"m{self.number}r{n}@{host}" for n, host in enumerate(where)]
-        self.created.update(addresses)
-        if notify and Notify.FAILURE not in notify:
-            self.unnoticed.update(addresses)
-        people = [Recipient(address, notify) for address in addresses]
-        sender = "" if null_sender else f"s{self.number}@senders.test"
-        self.run(self.world.accept(*people, sender=sender, hold=hold))
-
-    @rule(host=st.sampled_from(HOSTS), answer=st.sampled_from(sorted(ANSWERS)))
-    def the_server_answers(self, host: str, answer: str) -> None:
-        self.world.network[host].otherwise = ANSWERS[answer]
-
-    @rule(host=st.sampled_from(HOSTS), down=st.booleans())
-    def the_server_goes_or_comes(self, host: str, down: bool) -> None:
-        self.world.network[host].down = REFUSED if down else None
-
-    @rule(host=st.sampled_from(HOSTS), patient=st.booleans())
-    def the_server_hesitates_or_answers(self, host: str, patient: bool) -> None:
-        server = self.world.network[host]
-        server.patient = patient
-        if not patient:
-            server.answer()
+    @rule(mails=st.lists(MAILS, min_size=1, max_size=4))
+    def mail_comes(self, mails: list[tuple[list[str], Notify, bool, str]]) -> None:
+        for where, notify, null_sender, hold in mails:
+            self.number += 1
+            addresses = [f"m{self.number}r{n}@{host}" for n, host in enumerate(where)]
+            self.created.update(addresses)
+            if notify and Notify.FAILURE not in notify:
+                self.unnoticed.update(addresses)
+            people = [Recipient(address, notify) for address in addresses]
+            sender = "" if null_sender else f"s{self.number}@senders.test"
+            self.run(self.world.receive(*people, sender=sender, hold=hold))
         self.run(self.world.quiet())
+
+    @rule(moods=st.lists(MOODS, min_size=len(HOSTS), max_size=len(HOSTS)))
+    def the_servers_change(self, moods: list[tuple[str, bool]]) -> None:
+        """How they answer from now on, and whether they hesitate; mail under way is answered or goes on."""
+        for host, (mood, patient) in zip(HOSTS, moods, strict=True):
+            server = self.world.network[host]
+            server.down = REFUSED if mood == "is down" else None
+            server.otherwise = ANSWERS.get(mood, taken())
+            server.patient = patient
+        self.run(self.answered())
 
     @rule(seconds=st.sampled_from((1.0, 61.0, 900.0, 4000.0, 30_000.0)))
     def time_passes(self, seconds: float) -> None:
@@ -129,6 +134,7 @@ class Life(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from((-7200.0, 7200.0)))
     def the_clock_is_set(self, seconds: float) -> None:
         self.world.clock.jump(seconds)
+        self.set_back_s += max(0.0, -seconds)
         self.run(self.world.quiet())
 
     @rule(
@@ -243,13 +249,12 @@ class Life(RuleBasedStateMachine):
         for host in (*HOSTS, "nowhere.test"):
             server = self.world.network[host]
             server.otherwise, server.down, server.patient = taken(), None, False
-            server.answer()
             self.routes[host] = route(f"mail/{host}", recipients=(f"*@{host}",), backends=(MX(),))
         self.world.configure(*self.routes.values(), **self.document)
-        self.run(self.world.quiet())
+        self.run(self.answered())
         for _ in range(3):  # a person releases; what is due later comes in time
             self.run(self.world.people.change(Query(status=Status.HELD), Release()))
-            self.run(self.world.pass_time(7200 + 4000))
+            self.run(self.world.pass_time(self.set_back_s + 4000))
         self.everybody_is_accounted_for()
         assert self.waiting() == Counter()
         assert self.world.dispatcher.flights == {}
@@ -261,7 +266,7 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(
-    max_examples=30,
+    max_examples=20,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
