@@ -47,6 +47,7 @@ class Mail:
     def __init__(self, user: SpoolUser, seed: int) -> None:
         self.user = user
         self.seed = seed
+        self.settled = 0
         self.live: list[Message] = []
         user.spool.on_accepted = self.accepted
 
@@ -64,7 +65,8 @@ class Mail:
             say("accepted", draft.queue_id)
 
     async def settle(self, message: Message) -> None:
-        to = self.next_address() if self.seed % 5 == 0 else ""
+        self.settled += 1
+        to = self.next_address() if self.settled % 3 else ""
         new = (report(content(to), to),) if to else ()
         say("removing", message.queue_id, message.envelope.recipients[0].address, to)
         if await self.user.settling(Settlement(message.id, removed=(0,), new=new)) is None:
