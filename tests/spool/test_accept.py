@@ -1,6 +1,9 @@
 """Accepting mail: what is promised, when, and that every byte is kept whatever a body's size."""
 
 import asyncio
+import os
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from tests.support.spools import ORIGIN, TINY, SpoolUser, envelope, text
 from waystation_relay.mail.envelope import BodyType, Envelope, Notify, Recipient, Ret
 from waystation_relay.mail.message import Message, Status
 from waystation_relay.spool.bodies import BodyFile
+from waystation_relay.spool.index import Delta, Index
+from waystation_relay.spool.schema import open_writer
 
 # One size on each side of every threshold of TINY.
 SIZES = {
@@ -154,3 +159,52 @@ async def test_queue_files_are_private(tmp_path: Path, user: SpoolUser) -> None:
     spool = tmp_path / "spool"
     assert spool.stat().st_mode & 0o077 == 0
     assert all(path.stat().st_mode & 0o077 == 0 for path in (spool / "segments").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("size", "before_commit"),
+    [
+        pytest.param(50, [], id="inline"),
+        pytest.param(300, ["segments/file", "segments"], id="shared segment"),
+        pytest.param(3_000, ["segments/file", "segments"], id="file of its own"),
+    ],
+)
+async def test_bodies_and_their_names_are_synced_before_the_commit(
+    user: SpoolUser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, before_commit: list[str]
+) -> None:
+    """A power cut never leaves an index that speaks of a body which is not on disk; 250 comes after both."""
+    spool, steps = tmp_path / "spool", list[str]()
+
+    def noted(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def note(fd: int) -> None:
+            sync(fd)
+            path = Path(f"/proc/self/fd/{fd}").readlink()
+            name = "segments/file" if path.parent == spool / "segments" else path.name
+            if steps[-1:] != [name]:  # a long stream is synced now and then on its way
+                steps.append(name)
+
+        return note
+
+    commit = Index.commit
+
+    def note_commit(index: Index) -> Delta:
+        delta = commit(index)
+        steps.append("commit")
+        return delta
+
+    monkeypatch.setattr("waystation_relay.spool.layout.os.fdatasync", noted(os.fdatasync))
+    monkeypatch.setattr("waystation_relay.spool.layout.os.fsync", noted(os.fsync))
+    monkeypatch.setattr(Index, "commit", note_commit)
+    draft = await user.draft(text(size), chunk=3_000)
+    answer = user.accepting(draft, envelope())
+    answer.add_done_callback(lambda _: steps.append("250"))
+    await answer
+    await asyncio.sleep(0)
+    assert steps == [*before_commit, "commit", "250"]
+
+
+def test_index_is_synced_with_every_commit(tmp_path: Path) -> None:
+    """SQLite's own promise rests on two settings; a library built otherwise must not change them."""
+    with closing(open_writer(tmp_path / "index")) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
