@@ -24,6 +24,7 @@ from tests.support.bounces import (
 
 from waystation_relay.bounce import report
 from waystation_relay.bounce.notices import Kind, Notice, Settled
+from waystation_relay.bounce.status import DIAGNOSTIC_CHARACTERS
 from waystation_relay.bounce.words import WORDS
 from waystation_relay.mail.envelope import BodyType, Recipient, Ret
 from waystation_relay.mail.message import Message as Queued
@@ -327,6 +328,59 @@ def test_double_bounce_for_the_postmaster() -> None:
     assert parsed["To"] == "pm@shop.test"
     assert "for the postmaster" in human(parsed)
     assert group["Action"] == "failed"
+
+
+def test_a_long_answer_is_cut() -> None:
+    """Two kilobytes of an answer are enough for everybody."""
+    _, (_, group) = read(written(Failed(reply(550, "5.0.0", "word " * 2000), Reason.OTHER, MX)))
+    said = " ".join(group["Diagnostic-Code"].split())
+    assert said.startswith("smtp; 550 5.0.0 word word")
+    assert len(said) <= DIAGNOSTIC_CHARACTERS + len("smtp; ")
+
+
+def test_a_report_of_many_long_answers_stays_a_letter() -> None:
+    """A thousand recipients refused at length: every one is listed, with less of its answer."""
+    wordy = Failed(reply(550, "5.0.0", "word " * 400), Reason.OTHER, MX)
+    built = written(*[wordy] * 1000)
+    assert len(read(built)[1]) == 1001
+    assert len(built.content) < 600_000
+
+
+@pytest.mark.parametrize(
+    "line", [b"X: " + b"y" * 70 + b"\r\n", b"X: " + b"y" * 900 + b"\r\n"], ids=["short", "long"]
+)
+def test_a_huge_header_is_cut_between_lines(line: bytes) -> None:
+    """A header of a megabyte comes back as its first 64 KiB, and ends with a whole line."""
+    original = line * (1_000_000 // len(line)) + b"\r\nbody\r\n"
+    parsed, _ = read(written(REFUSED, original=original))
+    header = parsed.get_payload()[2].get_payload(decode=True)  # type: ignore[index,union-attr]
+    assert isinstance(header, bytes)
+    assert report.HEADER_BYTES - len(line) <= len(header) + len(line) <= report.HEADER_BYTES + len(line)
+    assert set(header.splitlines(keepends=True)) <= {line, line.rstrip()}
+
+
+@pytest.mark.parametrize(
+    "built",
+    [
+        pytest.param(written(REFUSED), id="failure"),
+        pytest.param(written(LATER, kind=Kind.DELAY, retry_until=NOW), id="delay"),
+        pytest.param(written(RELAYED, kind=Kind.SUCCESS), id="success"),
+        pytest.param(written(REFUSED, kind=Kind.DOUBLE), id="double"),
+        pytest.param(written(*[FULL] * 100), id="many"),
+        pytest.param(
+            written(REFUSED, about=message(smtputf8=True, body=BodyType.EIGHT_BIT, size_bytes=len(EIGHT_BIT)),
+                    original=EIGHT_BIT), id="eight bit",
+        ),
+    ],
+)  # fmt: skip
+def test_mime_is_without_a_fault(built: report.Report) -> None:
+    """A strict reader finds no defect in any part, and all lines of ours are short enough."""
+    parsed = email.message_from_bytes(built.content, policy=email.policy.default)
+    for part in parsed.walk():
+        assert part.defects == [], part.get_content_type()
+        for name in part:
+            assert getattr(part[name], "defects", ()) == (), name
+    assert max(map(len, built.content.split(b"\r\n"))) <= 998
 
 
 # Peers and hostile input

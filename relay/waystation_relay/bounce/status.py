@@ -8,7 +8,9 @@ from waystation_relay.mail.envelope import Recipient
 from waystation_relay.mail.message import Message
 from waystation_relay.mail.outcome import Deferred, Delivered, Failed, Outcome, Reason
 
-DIAGNOSTIC_CHARACTERS = 2000
+DIAGNOSTIC_CHARACTERS = 2000  # of one answer; less where there are many, so that a report stays a letter
+DIAGNOSTICS_CHARACTERS = 200_000  # of all answers together
+LEAST_CHARACTERS = 200
 # Where the reply that decided is ours, though the attempt may have known a remote server.
 OUR_WORDS = frozenset(
     {
@@ -52,7 +54,7 @@ def speaks_for_remote(outcome: Outcome) -> bool:
     return outcome.remote is not None and (isinstance(outcome, Delivered) or outcome.reason not in OUR_WORDS)
 
 
-def recipient_fields(entry: Settled, recipient: Recipient, *, utf8: bool) -> list[str]:
+def recipient_fields(entry: Settled, recipient: Recipient, *, utf8: bool, characters: int) -> list[str]:
     outcome = entry.outcome
     fields = []
     if recipient.orcpt:
@@ -65,7 +67,7 @@ def recipient_fields(entry: Settled, recipient: Recipient, *, utf8: bool) -> lis
     if outcome.remote is not None and outcome.remote.host:
         fields.append(field("Remote-MTA", f"dns; {clean(outcome.remote.host, utf8=utf8)}"))
     kind = "smtp" if speaks_for_remote(outcome) else "x-waystation"
-    said = clean(str(outcome.reply)[:DIAGNOSTIC_CHARACTERS], utf8=utf8)
+    said = clean(str(outcome.reply)[:characters], utf8=utf8)
     fields += [
         field("Diagnostic-Code", f"{kind}; {said}"),
         field("Last-Attempt-Date", date(entry.at)),
@@ -81,8 +83,10 @@ def delivery_status(notice: Notice, message: Message, hostname: str, *, utf8: bo
     if message.envelope.envid:
         groups[0].append(field("Original-Envelope-Id", clean(xtext(message.envelope.envid), utf8=False)))
     groups[0].append(field("Arrival-Date", date(message.arrival)))
+    share = DIAGNOSTICS_CHARACTERS // len(notice.settled)
+    characters = min(DIAGNOSTIC_CHARACTERS, max(LEAST_CHARACTERS, share))
     groups += [
-        recipient_fields(entry, message.envelope.recipients[entry.number], utf8=utf8)
+        recipient_fields(entry, message.envelope.recipients[entry.number], utf8=utf8, characters=characters)
         for entry in notice.settled
     ]
     return "\r\n\r\n".join("\r\n".join(group) for group in groups) + "\r\n"

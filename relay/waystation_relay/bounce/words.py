@@ -38,7 +38,7 @@ WORDS: dict[Reason, Words] = {
         "Send it again in a plainer form: unaccented addresses, no 8-bit text.",
     ),
     Reason.GREYLISTED: Words(
-        "the receiving server asked for patience until the end",
+        "the receiving server asked for patience",
         "Send it again later; if that fails too, show this report to your postmaster.",
     ),
     Reason.THROTTLED: Words(
