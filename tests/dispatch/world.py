@@ -23,6 +23,7 @@ from waystation_relay.dispatch.dispatcher import Dispatcher, Limits
 from waystation_relay.dispatch.loader import Loader
 from waystation_relay.dispatch.notify import Notifier
 from waystation_relay.dispatch.people import People
+from waystation_relay.dispatch.timeline import Timeline
 from waystation_relay.mail.envelope import Envelope, Origin, Recipient
 from waystation_relay.mail.message import Message
 from waystation_relay.mail.outcome import Deferred, Delivered, Failed, Outcome, Reason, Remote
@@ -324,9 +325,10 @@ class World:
     # Its life
 
     async def start(self) -> "World":
+        clock = Timeline(self.clock)
         spool = WatchedSpool.open(
             self.directory,
-            clock=self.clock,
+            clock=clock,
             limits=SpoolLimits(),
             loop=asyncio.get_running_loop(),
             tuning=self.tuning,
@@ -339,8 +341,8 @@ class World:
             spool=spool,
             snapshot=lambda: self.snapshot,
             connector=self.network,  # type: ignore[arg-type]
-            notifier=Notifier(spool, self.clock, self.metrics, self),
-            clock=self.clock,
+            notifier=Notifier(spool, clock, self.metrics, self),
+            clock=clock,
             metrics=self.metrics,
             log=self,
             limits=self.limits,
@@ -348,7 +350,7 @@ class World:
         )
         self.lanes = self.dispatcher.lanes
         spool.on_accepted = self.dispatcher.accepted
-        self.loader = Loader(spool, self.dispatcher, self.clock)
+        self.loader = Loader(spool, self.dispatcher, clock)
         self.people = People(spool, self.dispatcher, self.loader)
         await self.quiet()
         return self
