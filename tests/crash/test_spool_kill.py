@@ -360,3 +360,10 @@ def test_driver_reaches_its_end(folder: Path) -> None:
     assert heard.ended
     assert len(heard.accepted) == driver.ROUNDS * len(driver.SIZES)
     run(check_mail(folder / "spool", heard))
+
+
+def test_every_step_is_on_the_page() -> None:
+    """docs/spool-states.md tells of each step once, and of none that does not exist."""
+    page = (ROOT / "docs" / "spool-states.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", page, re.MULTILINE)
+    assert sorted(told) == sorted(steps())
