@@ -126,6 +126,36 @@ def test_a_password_that_is_no_text(secure: Path) -> None:
         load(secure)
 
 
+@pytest.mark.parametrize("name", ["upstream.username", "upstream.password"])
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        pytest.param(b"", "is empty", id="empty"),
+        pytest.param(b"\r\n", "is empty", id="a line end"),
+        pytest.param(b"app\nsecret\n", "more than one line", id="two lines"),
+        pytest.param(b"app\0admin", "more than one line", id="NUL"),
+    ],
+)
+def test_a_login_that_no_server_could_be_told(secure: Path, name: str, content: bytes, problem: str) -> None:
+    """A NUL or a line break would end a user name early and change who we are."""
+    (secure.parent / name).write_bytes(content)
+    with pytest.raises(ConfigUnreadableError) as refused:
+        load(secure)
+    assert problem in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_renewed_certificate_is_for_new_connections(secure: Path) -> None:
+    """Whoever holds the old snapshot goes on with the old certificate; the new one has its own."""
+    before = load(secure)
+    issued = Authority(secure.parent).issue("relay.test")
+    shutil.copyfile(issued.chain, secure.parent / "relay-tls.crt")
+    shutil.copyfile(issued.key, secure.parent / "relay-tls.key")
+    after = load(secure)
+    assert before.certificate("relay-tls") is not after.certificate("relay-tls")
+    assert before.hash == after.hash  # of the document; material is not part of it
+
+
 def test_a_document_with_mistakes(tmp_path: Path) -> None:
     """All of them, each with the field's path."""
     path = write(tmp_path, msgspec.structs.replace(document(2525, route(to(25))), hostname="", listeners=()))

@@ -124,6 +124,55 @@ def test_the_link_swap_of_a_mounted_secret(tmp_path: Path) -> None:
     assert [snapshot.document.routes[0].name for snapshot in changes] == ["test/two"]
 
 
+def test_a_file_edited_in_place(folder: Folder) -> None:
+    """Not everybody renames: a document written over is seen too."""
+    watcher = folder.watch()
+    folder.path.write_bytes(msgspec.json.encode(document(2525, route(to(25), name="test/edited"))))
+    watcher.look()
+    assert watcher.current.document.routes[0].name == "test/edited"
+
+
+def test_a_new_password_alone_is_a_change(tmp_path: Path) -> None:
+    """The document is the same, the Secret beside it is not: the next connection logs in with the new one."""
+    for name, value in (("username", "us"), ("password", "old")):
+        (tmp_path / f"up.{name}").write_text(value)
+    folder = Folder(tmp_path)
+    folder.put(msgspec.json.encode(document(2525, route(to(25, credential="up")))))
+    watcher = folder.watch()
+    (tmp_path / "up.password").write_text("newer")
+    watcher.look()
+    (snapshot,) = folder.changes
+    assert snapshot.credential("up").password == "newer"
+    assert snapshot.hash == load(folder.path).hash
+
+
+def test_a_secret_that_is_taken_away_changes_nothing(tmp_path: Path) -> None:
+    """A password file that vanishes is a mistake like any other: told, and the last good one stays."""
+    for name in ("username", "password"):
+        (tmp_path / f"up.{name}").write_text("us")
+    folder = Folder(tmp_path)
+    folder.put(msgspec.json.encode(document(2525, route(to(25, credential="up")))))
+    watcher = folder.watch()
+    (tmp_path / "up.password").unlink()
+    watcher.look()
+    assert watcher.current.credential("up").password == "us"
+    assert "up.password" in watcher.last_error
+    (tmp_path / "up.password").write_text("back")
+    watcher.look()
+    assert (watcher.last_error, watcher.current.credential("up").password) == ("", "back")
+
+
+def test_the_folder_vanishes_for_a_moment(folder: Folder, tmp_path: Path) -> None:
+    """A volume that is remounted: the relay goes on with what it has, and takes what comes back."""
+    watcher = folder.watch()
+    tmp_path.rename(tmp_path.with_name("away"))
+    watcher.look()
+    assert "relay.json" in watcher.last_error
+    tmp_path.with_name("away").rename(tmp_path)
+    watcher.look()
+    assert watcher.last_error == ""
+
+
 async def test_a_poke_looks_at_once(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an hour to the next look, a poke still finds the change now."""
     monkeypatch.setattr(watch, "INTERVAL_S", 3600.0)

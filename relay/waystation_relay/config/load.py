@@ -77,10 +77,16 @@ def _no_password() -> str:
 
 
 def _text(path: Path) -> str:
+    """One line, as SASL can carry it: a control character would end a PLAIN user name early."""
     try:
-        return _read(path).decode("utf-8").rstrip("\r\n")
+        text = _read(path).decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise ConfigUnreadableError(f"{path}: not UTF-8 text; write the value as plain UTF-8") from None
+    if not text:
+        raise ConfigUnreadableError(f"{path}: is empty; write the value there, or take the credential away")
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise ConfigUnreadableError(f"{path}: holds more than one line of text; write the value alone")
+    return text
 
 
 def _read(path: Path) -> bytes:
