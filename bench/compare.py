@@ -35,7 +35,7 @@ from bench.workloads import BY_KEY, NEW, WORKLOADS, Workload
 from tests.support.certificates import Authority, Certificate
 from tests.support.programs import find
 
-from bench import backlog, latency, plot, results, rounds, tables
+from bench import backlog, latency, plot, record, rounds, tables
 
 NEEDED = ("postfix", "smtp-source", "smtp-sink")
 WARM_UP = 0.1  # of a round
@@ -192,13 +192,13 @@ def main() -> int:
     folder.chmod(0o755)
     tempfile.tempdir = str(folder)  # servers that make folders of their own make them on this disk too
     try:
-        facts = results.machine(folder)
-        print("\n".join(results.machine_lines(facts)))
+        facts = record.machine(folder)
+        print("\n".join(record.machine_lines(facts)))
         figures = compare(options, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    path = results.save("compare", facts, figures)
-    result = results.load(path)
+    path = record.save("compare", facts, figures)
+    result = record.load(path)
     print(tables.text(result))
     plot.draw(result, docs=options.docs)
     return 0

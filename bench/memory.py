@@ -35,7 +35,7 @@ from bench.usage import memory
 from tests.support.relay import RelayProcess, route, to
 from tests.support.waiting import until
 
-from bench import plot, results
+from bench import plot, record
 from waystation_contract.model import Queue, Retry
 
 MIB = 2**20
@@ -158,12 +158,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # everything started is stopped then too
     folder = Path(tempfile.mkdtemp(prefix="waystation-bench-", dir=options.folder))
     try:
-        facts = results.machine(folder)
-        print("\n".join(results.machine_lines(facts)))
+        facts = record.machine(folder)
+        print("\n".join(record.machine_lines(facts)))
         starts = run(folder, sorted(options.points), options.bytes, options.rest)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    path = results.save(
+    path = record.save(
         "memory",
         facts,
         {
@@ -174,7 +174,7 @@ def main() -> None:
         },
     )
     print("\n".join(verdict(starts)))
-    plot.draw(results.load(path), docs=options.docs)
+    plot.draw(record.load(path), docs=options.docs)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import results, tables
+from bench import record, tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def draw(result: dict[str, Any], *, docs: bool) -> list[Path]:
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench", "font.size": 9})
     figure = DRAWN[result["kind"]](result)
     written = []
-    for folder in (results.FOLDER, *((IMAGES,) if docs else ())):
+    for folder in (record.FOLDER, *((IMAGES,) if docs else ())):
         folder.mkdir(parents=True, exist_ok=True)
         for ending in FORMATS:
             path = folder / f"{result['kind']}.{ending}"

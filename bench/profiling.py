@@ -33,7 +33,7 @@ from bench.usage import PROC, TICKS_A_SECOND
 from bench.workloads import BY_KEY, Workload
 from tests.support.waiting import until
 
-from bench import results, rounds, stacks, tables
+from bench import record, rounds, stacks, tables
 
 SPY = Path(sys.executable).with_name("py-spy")
 HZ = 200
@@ -155,12 +155,12 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="waystation-bench-", dir=options.folder))
     folder.chmod(0o755)
     try:
-        facts = results.machine(folder)
-        print("\n".join(results.machine_lines(facts)))
+        facts = record.machine(folder)
+        print("\n".join(record.machine_lines(facts)))
         profiles = run(folder, [BY_KEY[key] for key in options.workloads], options.seconds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    results.save("profile", facts, {"profiles": profiles})
+    record.save("profile", facts, {"profiles": profiles})
     for profile in profiles.values():
         print(tables.profile_text(profile))
     return 0
@@ -168,7 +168,7 @@ def main() -> int:
 
 def run(folder: Path, workloads: list[Workload], seconds: int) -> dict[str, Any]:
     issued = certificate(folder)
-    results.FOLDER.mkdir(exist_ok=True)
+    record.FOLDER.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
         sinks = {PLAIN: stack.enter_context(smtp_sink())}
         if issued is not None:
@@ -176,7 +176,7 @@ def run(folder: Path, workloads: list[Workload], seconds: int) -> dict[str, Any]
         site = Site(folder, {domain: sink.port for domain, sink in sinks.items()}, issued)
         relay = stack.enter_context(Waystation(site))
         return {
-            w.key: measure(relay, sinks[w.domain], w, seconds, results.FOLDER / f"stacks-{w.key}.raw")
+            w.key: measure(relay, sinks[w.domain], w, seconds, record.FOLDER / f"stacks-{w.key}.raw")
             for w in workloads
         }
 

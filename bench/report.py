@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench import goals, plot, results, tables
+from bench import goals, plot, record, tables
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: begin (python -m bench.report) -->", "<!-- figures: end -->"
@@ -80,7 +80,7 @@ def _profile(result: Result) -> list[str]:
 
 
 def _machine(result: Result) -> str:
-    lines = [f"Measured {result['when'][:10]}", *results.machine_lines(result["machine"])]
+    lines = [f"Measured {result['when'][:10]}", *record.machine_lines(result["machine"])]
     return "; ".join(lines) + "."
 
 
@@ -95,7 +95,7 @@ def main() -> None:
     for kind in ("compare", "memory", "profile"):
         parser.add_argument(f"--{kind}", type=Path, help="a file of bench/results (default: the newest)")
     options = vars(parser.parse_args())
-    found = {kind: results.load(path) if path else results.newest(kind) for kind, path in options.items()}
+    found = {kind: record.load(path) if path else record.newest(kind) for kind, path in options.items()}
     page = rewrite(PAGE.read_text(encoding="utf-8"), section(**found))
     PAGE.write_text(page, encoding="utf-8")
     print(

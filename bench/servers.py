@@ -11,7 +11,7 @@ for the report.
 import dataclasses
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -58,7 +58,12 @@ class Server(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-Make = Callable[[Site], Server]
+class Make(Protocol):
+    """A server's class."""
+
+    name: str
+
+    def __call__(self, site: Site) -> Server: ...
 
 
 class Waystation(RelayProcess):

@@ -1,126 +1,125 @@
 """Where should a queued body live, and how much may share a commit?
 
-Runs the same steady load through every candidate store: each batch accepts
-N messages and retires the N of the batch before, durably (fdatasync of body
-files before a SQLite WAL commit with synchronous=FULL). It prints CPU
-(user + system, whole process) and elapsed microseconds a message, and the
-fdatasync calls a batch. Schema and statements are those of
+Runs the same steady load through every candidate store: each batch accepts N
+messages and retires the N of the batch before, durably (fdatasync of body
+files before a SQLite WAL commit with synchronous=FULL). It prints CPU (user +
+system, whole process) and elapsed microseconds a message, and syncs a batch:
+the median of ``--repeat`` runs, taken in turns so that a busy moment of the
+machine hits all of them alike. Tables, statements and settings are those of
 ``waystation_relay.spool``; the candidates differ only in where bodies go:
 
-inline   a row of the index
-segment  a record of an append-only file shared by all messages; ``recycled``
-         overwrites a file that an earlier segment left behind
-file     a file for each message, its directory synced once a batch
+inline    a row of the index
+segment   a record of an append-only file shared by all messages
+recycled  the same, but overwriting a file that an earlier segment left behind
+file      a file for each message, its directory synced once a batch
+log       bodies and outcomes in one append-only file, no index: what the disk alone would cost
 
-    python bench/spool_alternatives.py [--directory DIR] [--table bodies|batches|pages|recycling]
+The table ``built`` is the spool itself, threads and callbacks included.
+
+    python -m bench.spool_alternatives [--directory DIR] [--table NAME] [--repeat 5]
 
 ``docs/design/spool.md`` holds the figures the design rests on.
 """
 
 import argparse
+import asyncio
 import os
 import shutil
 import sqlite3
+import statistics
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-SEGMENT_BYTES = 64 * 2**20
+import uvloop
 
-SCHEMA = """
-CREATE TABLE messages (
-  id INTEGER PRIMARY KEY, queue_id TEXT NOT NULL, arrival REAL NOT NULL, size_bytes INTEGER NOT NULL,
-  sender TEXT NOT NULL, sender_domain TEXT NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL,
-  length INTEGER NOT NULL, crc32 INTEGER NOT NULL, envelope BLOB NOT NULL);
-CREATE TABLE recipients (
-  message_id INTEGER NOT NULL, number INTEGER NOT NULL, status INTEGER NOT NULL, due REAL NOT NULL,
-  address TEXT NOT NULL, domain TEXT NOT NULL, reason TEXT NOT NULL, progress BLOB,
-  PRIMARY KEY (message_id, number)) WITHOUT ROWID;
-CREATE INDEX recipients_due ON recipients (due, message_id) WHERE status = 0;
-CREATE TABLE bodies (message_id INTEGER PRIMARY KEY, content BLOB NOT NULL);
-"""
-MESSAGE = "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?,?,?)"
-RECIPIENT = "INSERT INTO recipients VALUES (?,?,0,?,?,?,'',NULL)"
-ENVELOPE = b"\x92" + b"e" * 150
+from waystation_relay.aio.clock import SystemClock
+from waystation_relay.mail.envelope import Envelope, Origin, Recipient
+from waystation_relay.mail.message import Message, Status
+from waystation_relay.spool import index, rows, schema
+from waystation_relay.spool.spool import Spool
+from waystation_relay.spool.values import Settlement, SpoolLimits
+
+SEGMENT_BYTES = 64 * 2**20
+CHECKPOINT_BYTES = 4000 * 4096
+ENVELOPE = Envelope("sender@shop.example", (Recipient("somebody@next.example"),))
+ORIGIN = Origin("smtp", "ESMTP", "192.0.2.1", "client.example")
+NO_LIMITS = SpoolLimits(max_bytes=2**50, full_at_percent=100)
+FINISHED = "DELETE FROM messages WHERE id = ? AND NOT EXISTS (SELECT 1 FROM recipients WHERE message_id = messages.id)"
+Place = tuple[int, int, int]  # segment, offset, crc32
 
 
 class Store:
     """The index, and the syncs it and its body files cost."""
 
-    def __init__(self, directory: Path, page_bytes: int = 4096, wal_pages: int = 4000) -> None:
+    def __init__(self, directory: Path, page_bytes: int) -> None:
         self.directory = directory
         self.syncs = 0
-        self.db = sqlite3.connect(directory / "index", isolation_level=None)
-        for pragma in (
-            f"page_size={page_bytes}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "secure_delete=OFF",
-            f"wal_autocheckpoint={wal_pages * 4096 // page_bytes}",
-            "cache_size=-16384",
-        ):
-            self.db.execute(f"PRAGMA {pragma}")
-        self.db.executescript(SCHEMA)
         self.ids = iter(range(1_800_000_000_000_000, 2_000_000_000_000_000))
+        self.open_index(page_bytes)
 
-    def put(self, bodies: Sequence[tuple[int, bytes]]) -> list[tuple[int, int, int]]:
-        """Make bodies durable; (segment, offset, crc32) for each."""
+    def open_index(self, page_bytes: int) -> None:
+        self.db = sqlite3.connect(self.directory / "index", isolation_level=None)
+        for pragma in (f"page_size={page_bytes}", *schema.WRITER[1:]):
+            self.db.execute(f"PRAGMA {pragma}")
+        self.db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_BYTES // page_bytes}")
+        for statement in schema.TABLES:
+            self.db.execute(statement)
+
+    def put(self, bodies: Sequence[tuple[int, bytes]]) -> list[Place]:
+        """Make bodies durable."""
         raise NotImplementedError
 
-    def inline(self, bodies: Sequence[tuple[int, bytes]]) -> None:
-        """Whatever must happen inside the transaction."""
+    def within(self, bodies: Sequence[tuple[int, bytes]]) -> None:
+        """What must happen inside the transaction."""
 
     def forget(self, ids: Sequence[int]) -> None:
         """Drop bodies of retired messages."""
 
     def batch(self, bodies: Sequence[bytes], retired: Sequence[int]) -> list[int]:
-        ids = [next(self.ids) for _ in bodies]
-        named = list(zip(ids, bodies, strict=True))
+        named = [(next(self.ids), body) for body in bodies]
         places = self.put(named)
         now = time.time()
-        self.db.execute("BEGIN IMMEDIATE")
-        self.db.executemany(
-            MESSAGE,
+        db = self.db
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(
+            index.ADD_MESSAGE,
             [
-                (i, f"{i:x}-abcde", now, len(b), "a@sender.test", "sender.test", s, o, len(b), c, ENVELOPE)
-                for (i, b), (s, o, c) in zip(named, places, strict=True)
+                (i, now, len(b), "sender@shop.example", "shop.example", *p, rows.seal(i, ENVELOPE, ORIGIN))
+                for (i, b), p in zip(named, places, strict=True)
             ],
         )
-        self.db.executemany(RECIPIENT, [(i, 0, now, "b@recipient.test", "recipient.test") for i in ids])
-        self.inline(named)
+        for number, _ in named:
+            new = rows.recipient_rows(number, ENVELOPE, Status.WAITING, now, "")
+            db.executemany(index.ADD_RECIPIENT, new)
+        self.within(named)
         if retired:
-            one = [(i,) for i in retired]
-            self.db.executemany("DELETE FROM recipients WHERE message_id=? AND number=0 AND status=0", one)
-            for i in one:
-                self.db.execute(
-                    "DELETE FROM messages WHERE id=? AND NOT EXISTS "
-                    "(SELECT 1 FROM recipients WHERE message_id=id) RETURNING size_bytes, segment",
-                    i,
-                ).fetchone()
+            db.executemany(index.DROP_WAITING, [(i, 0) for i in retired])
+            db.executemany(FINISHED, [(i,) for i in retired])
             self.forget(retired)
-        self.db.execute("COMMIT")
+        db.execute("COMMIT")
         self.syncs += 1
-        return ids
+        return [number for number, _ in named]
 
 
 class Inline(Store):
-    def put(self, bodies: Sequence[tuple[int, bytes]]) -> list[tuple[int, int, int]]:
-        return [(0, 0, zlib.crc32(b)) for _, b in bodies]
+    def put(self, bodies: Sequence[tuple[int, bytes]]) -> list[Place]:
+        return [(0, 0, zlib.crc32(body)) for _, body in bodies]
 
-    def inline(self, bodies: Sequence[tuple[int, bytes]]) -> None:
-        self.db.executemany("INSERT INTO bodies VALUES (?,?)", bodies)
+    def within(self, bodies: Sequence[tuple[int, bytes]]) -> None:
+        self.db.executemany(index.ADD_BODY, bodies)
 
     def forget(self, ids: Sequence[int]) -> None:
         self.db.executemany("DELETE FROM bodies WHERE message_id=?", [(i,) for i in ids])
 
 
 class Segment(Store):
-    recycle = False
+    recycles = False
 
-    def __init__(self, directory: Path, page_bytes: int = 4096, wal_pages: int = 4000) -> None:
-        super().__init__(directory, page_bytes, wal_pages)
+    def __init__(self, directory: Path, page_bytes: int) -> None:
+        super().__init__(directory, page_bytes)
         self.number = 0
         self.spare: Path | None = None
         self.path: Path | None = None
@@ -133,7 +132,7 @@ class Segment(Store):
             os.close(self.fd)
         self.number += 1
         self.path = self.directory / f"segment-{self.number}"
-        if self.recycle and self.spare is not None:
+        if self.spare is not None and self.recycles:
             self.spare.rename(self.path)
         elif self.spare is not None:
             self.spare.unlink()
@@ -143,12 +142,12 @@ class Segment(Store):
         sync_directory(self.directory)
         self.syncs += 1
 
-    def put(self, bodies: Sequence[tuple[int, bytes]]) -> list[tuple[int, int, int]]:
-        places, parts, offset = [], [], self.offset
+    def put(self, bodies: Sequence[tuple[int, bytes]]) -> list[Place]:
+        places: list[Place] = []
+        parts, offset = [], self.offset
         for number, body in bodies:
-            crc = zlib.crc32(body)
+            places.append((self.number, offset + 32, zlib.crc32(body)))
             parts += [b"%032d" % number, body]
-            places.append((self.number, offset + 32, crc))
             offset += 32 + len(body)
         os.pwritev(self.fd, parts, self.offset)
         os.fdatasync(self.fd)
@@ -160,11 +159,11 @@ class Segment(Store):
 
 
 class RecycledSegment(Segment):
-    recycle = True
+    recycles = True
 
 
 class FileEach(Store):
-    def put(self, bodies: Sequence[tuple[int, bytes]]) -> list[tuple[int, int, int]]:
+    def put(self, bodies: Sequence[tuple[int, bytes]]) -> list[Place]:
         for number, body in bodies:
             fd = os.open(self.directory / str(number), os.O_CREAT | os.O_WRONLY, 0o600)
             os.write(fd, body)
@@ -172,11 +171,71 @@ class FileEach(Store):
             os.close(fd)
         sync_directory(self.directory)
         self.syncs += len(bodies) + 1
-        return [(1, 0, zlib.crc32(b)) for _, b in bodies]
+        return [(1, 0, zlib.crc32(body)) for _, body in bodies]
 
     def forget(self, ids: Sequence[int]) -> None:
         for number in ids:
             (self.directory / str(number)).unlink()
+
+
+class Log(Segment):
+    """Answers no question (what is due, what is held); recovery would have to read all of it."""
+
+    def open_index(self, page_bytes: int) -> None:
+        pass
+
+    def batch(self, bodies: Sequence[bytes], retired: Sequence[int]) -> list[int]:
+        named = [(next(self.ids), body) for body in bodies]
+        outcomes = [(number, b"gone") for number in retired]
+        self.put([(i, rows.seal(i, ENVELOPE, ORIGIN) + body) for i, body in named] + outcomes)
+        return [number for number, _ in named]
+
+
+class Built:
+    """The spool as the relay uses it: a batch is what its sessions have waiting at once."""
+
+    def __init__(self, directory: Path, page_bytes: int) -> None:
+        self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self.syncs = 0
+        self.accepted: list[Message] = []
+        self.runner.run(self.open(directory / "spool"))
+
+    async def open(self, directory: Path) -> None:
+        loop = asyncio.get_running_loop()
+        self.spool = Spool.open(directory, clock=SystemClock(), limits=NO_LIMITS, loop=loop)
+        self.spool.on_accepted = self.accepted.extend
+        self.spool.start()
+
+    def batch(self, bodies: Sequence[bytes], retired: Sequence[int]) -> list[int]:
+        return self.runner.run(self.work(bodies, retired))
+
+    async def work(self, bodies: Sequence[bytes], retired: Sequence[int]) -> list[int]:
+        left = len(bodies) + len(retired)
+        all_done = asyncio.get_running_loop().create_future()
+
+        def done(failure: object) -> None:
+            nonlocal left
+            assert failure is None
+            left -= 1
+            if not left:
+                all_done.set_result(None)
+
+        for number in retired:
+            self.spool.settle(Settlement(number, removed=(0,)), done)
+        for body in bodies:
+            draft = self.spool.draft()
+            draft.append(body)
+            self.spool.accept(draft, ENVELOPE, ORIGIN, done)
+        before = self.spool.stats().commits
+        await all_done
+        self.syncs += self.spool.stats().commits - before
+        ids = [message.id for message in self.accepted]
+        self.accepted.clear()
+        return ids
+
+    def close(self) -> None:
+        self.runner.run(self.spool.close())
+        self.runner.close()
 
 
 def sync_directory(directory: Path) -> None:
@@ -185,39 +244,17 @@ def sync_directory(directory: Path) -> None:
     os.close(fd)
 
 
-def measure(base: Path, make: Callable[[Path], Store], size: int, batch: int, seconds: float) -> str:
-    directory = Path(tempfile.mkdtemp(dir=base))
-    try:
-        store = make(directory)
-        bodies = [os.urandom(size) for _ in range(batch)]
-        retired: list[int] = []
-        # Recycling pays once the first files have been filled: reach that state before counting.
-        warm_bytes = 2.2 * SEGMENT_BYTES if isinstance(store, RecycledSegment) else 0
-        warmed, stop = 0, time.perf_counter() + 0.3
-        while time.perf_counter() < stop or warmed < warm_bytes:
-            retired = store.batch(bodies, retired)
-            warmed += size * batch
-        store.syncs = batches = 0
-        cpu, start = time.process_time(), time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < seconds:
-            retired = store.batch(bodies, retired)
-            batches += 1
-        cpu = time.process_time() - cpu
-        count = batches * batch
-        return f"{cpu / count * 1e6:6.0f} {elapsed / count * 1e6:7.0f} {store.syncs / batches:6.2f}"
-    finally:
-        shutil.rmtree(directory)
-
-
-STORES: dict[str, type[Store]] = {
+STORES: dict[str, type[Store] | type[Built]] = {
     "inline": Inline,
     "segment": Segment,
     "recycled": RecycledSegment,
     "file": FileEach,
+    "log": Log,
+    "built": Built,
 }
 KIB = 1024
-# name of the table → rows of (store, body bytes, batch, page bytes)
-TABLES: dict[str, list[tuple[str, int, int, int]]] = {
+Row = tuple[str, int, int, int]  # store, bytes of a body, messages of a batch, bytes of a page
+TABLES: dict[str, list[Row]] = {
     "bodies": [
         (store, size * KIB, 5, 4096)
         for size in (2, 4, 8, 16, 32, 64, 100)
@@ -226,37 +263,76 @@ TABLES: dict[str, list[tuple[str, int, int, int]]] = {
     "batches": [
         (store, 4 * KIB, batch, 4096)
         for batch in (1, 5, 20, 50)
-        for store in ("inline", "segment", "recycled", "file")
+        for store in ("inline", "segment", "recycled", "file", "log")
     ],
     "pages": [
         ("inline", size * KIB, batch, page)
-        for size, batch in ((4, 5), (4, 20), (4, 50), (16, 5), (16, 20))
-        for page in (4096, 8192, 16384, 32768)
+        for size, batch in ((4, 5), (4, 20), (16, 5), (16, 20))
+        for page in (4096, 8192, 16384)
     ],
-    "recycling": [
+    "large": [
         (store, 100_000, batch, 4096)
         for batch in (1, 5, 20)
-        for store in ("segment", "recycled", "file", "inline")
+        for store in ("inline", "segment", "recycled", "file", "log")
     ],
+    "built": [("built", size, batch, 4096) for size in (4 * KIB, 100_000) for batch in (1, 5, 20, 50)],
 }
+
+
+def measure(base: Path, row: Row, seconds: float) -> tuple[float, float, float]:
+    """CPU µs and elapsed µs a message, syncs (of ``built``: commits) a batch."""
+    name, size, count, page_bytes = row
+    directory = Path(tempfile.mkdtemp(dir=base))
+    store = STORES[name](directory, page_bytes)
+    try:
+        bodies = [os.urandom(size) for _ in range(count)]
+        retired: list[int] = []
+        # Recycling pays once the first files have been filled: reach that state before counting.
+        warm_bytes = 2.2 * SEGMENT_BYTES if name in ("recycled", "built") and size > 16 * KIB else 0
+        warmed, stop = 0, time.perf_counter() + 0.3
+        while time.perf_counter() < stop or warmed < warm_bytes:
+            retired = store.batch(bodies, retired)
+            warmed += size * count
+        store.syncs = batches = 0
+        cpu, start = time.process_time(), time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < seconds:
+            retired = store.batch(bodies, retired)
+            batches += 1
+        cpu = time.process_time() - cpu
+        messages = batches * count
+        return cpu / messages * 1e6, elapsed / messages * 1e6, store.syncs / batches
+    finally:
+        if isinstance(store, Built):
+            store.close()
+        shutil.rmtree(directory)
+
+
+def rounds(rows_: list[Row], repeat: int, run: Callable[[Row], tuple[float, float, float]]) -> Iterator[str]:
+    """Each row's medians, once all rounds are over."""
+    found: dict[Row, list[tuple[float, float, float]]] = {row: [] for row in rows_}
+    for _ in range(repeat):
+        for row in rows_:
+            found[row].append(run(row))
+    for (name, size, count, page), figures in found.items():
+        cpu, wall, syncs = (statistics.median(column) for column in zip(*figures, strict=True))
+        yield f"{name:10}{size:8}{count:6}{page:7}{cpu:8.0f}{wall:8.0f}{syncs:7.1f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--table", choices=TABLES, action="append")
-    parser.add_argument("--seconds", type=float, default=1.5, help="measured time for each row")
+    parser.add_argument("--seconds", type=float, default=1.0, help="measured time of each run")
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each row; medians are printed")
     options = parser.parse_args()
     for name in options.table or TABLES:
         print(
-            f"\n{name}\n{'store':10}{'bytes':>8}{'batch':>6}{'page':>7}"
-            f"{'CPU µs':>8}{'wall µs':>8}{'syncs':>7}"
+            f"\n{name}\n{'store':10}{'bytes':>8}{'batch':>6}{'page':>7}{'CPU µs':>8}{'wall µs':>8}{'syncs':>7}"
         )
-        for store, size, batch, page in TABLES[name]:
-            figures = measure(
-                options.directory, lambda d, s=store, p=page: STORES[s](d, p), size, batch, options.seconds
-            )
-            print(f"{store:10}{size:8}{batch:6}{page:7}  {figures}", flush=True)
+        for line in rounds(
+            TABLES[name], options.repeat, lambda row: measure(options.directory, row, options.seconds)
+        ):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

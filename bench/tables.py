@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from bench.results import spread
+from bench.record import spread
 
 Row = tuple[str, ...]
 BASE, OURS = "postfix", "waystation"
@@ -168,9 +168,9 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def _figures(rows: Sequence[Row]) -> list[bool]:
-    """Which columns hold figures: every cell begins with a digit, or there is none."""
-    columns = list(zip(*rows[1:], strict=True))
-    return [all(cell[:1].isdigit() or cell in ("", "-") for cell in column) for column in columns]
+    """Which columns hold figures: not the first, and every cell begins with a digit or is empty."""
+    columns = list(zip(*rows[1:], strict=True))[1:]
+    return [False, *(all(cell[:1].isdigit() or cell in ("", "-") for cell in column) for column in columns)]
 
 
 def threads(profile: dict[str, Any]) -> list[Row]:

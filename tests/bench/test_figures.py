@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from bench.workloads import BY_KEY, WORKLOADS, Workload
 
-from bench import goals, latency, memory, results, tables
+from bench import goals, latency, memory, record, tables
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -72,7 +72,7 @@ def test_extrapolation_follows_the_last_two_points() -> None:
 )
 def test_the_filesystem_is_the_one_that_holds_the_folder(folder: str, said: str) -> None:
     """The innermost mount point counts, whole names only."""
-    assert results.filesystem(MOUNTS, Path(folder)) == said
+    assert record.filesystem(MOUNTS, Path(folder)) == said
 
 
 def figure(server: str, workload: str, rate: float, cpu_us: float) -> dict[str, Any]:
