@@ -1,11 +1,13 @@
 """Makes a queue on disk: any number of deferred messages, written through ``Spool`` itself.
 
-    python -m bench.fill FOLDER MESSAGES [--bytes 4096] [--domain later.test] [--due-in 3600 7200]
+    python -m bench.fill FOLDER MESSAGES [--bytes 4096] [--domain later.test] [--due-in 1800 3500]
 
 Every message is accepted as from a client and then put off as after three
 failed attempts, so that the rows are those a real backlog has. Due times are
-spread evenly over the interval. No relay may run on the folder meanwhile (the
-spool's lock sees to that). Repeating it adds to the queue.
+spread evenly over the interval. (Keep it within the retry settings: what is due
+later than they could have put it a relay takes for the trace of a wrong clock,
+and attempts at once.) No relay may run on the folder meanwhile; the spool's
+lock sees to that. Repeating it adds to the queue.
 """
 
 import argparse
@@ -40,7 +42,7 @@ class Plan:
     messages: int
     size_bytes: int = 4096
     domain: str = "later.test"
-    due_in_s: tuple[float, float] = (3600.0, 7200.0)
+    due_in_s: tuple[float, float] = (1800.0, 3500.0)
 
 
 def fill(folder: Path, plan: Plan) -> float:
@@ -110,7 +112,7 @@ def main() -> None:
     parser.add_argument("messages", type=int)
     parser.add_argument("--bytes", type=int, default=4096, help="size of each (default: %(default)s)")
     parser.add_argument("--domain", default="later.test", help="of the recipients (default: %(default)s)")
-    parser.add_argument("--due-in", type=float, nargs=2, default=(3600.0, 7200.0), metavar=("FROM", "TO"))
+    parser.add_argument("--due-in", type=float, nargs=2, default=(1800.0, 3500.0), metavar=("FROM", "TO"))
     options = parser.parse_args()
     plan = Plan(options.messages, options.bytes, options.domain, tuple(options.due_in))
     seconds = fill(options.folder, plan)
