@@ -47,7 +47,11 @@ CHECKPOINT_BYTES = 4000 * 4096
 ENVELOPE = Envelope("sender@shop.example", (Recipient("somebody@next.example"),))
 ORIGIN = Origin("smtp", "ESMTP", "192.0.2.1", "client.example")
 NO_LIMITS = SpoolLimits(max_bytes=2**50, full_at_percent=100)
-FINISHED = "DELETE FROM messages WHERE id = ? AND NOT EXISTS (SELECT 1 FROM recipients WHERE message_id = messages.id)"
+FINISHED = (
+    "DELETE FROM messages WHERE id = ? "
+    "AND NOT EXISTS (SELECT 1 FROM recipients WHERE message_id = messages.id)"
+)
+HEADER = f"{'store':10}{'bytes':>8}{'batch':>6}{'page':>7}{'CPU µs':>8}{'wall µs':>8}{'syncs':>7}"
 Place = tuple[int, int, int]  # segment, offset, crc32
 
 
@@ -194,7 +198,7 @@ class Log(Segment):
 class Built:
     """The spool as the relay uses it: a batch is what its sessions have waiting at once."""
 
-    def __init__(self, directory: Path, page_bytes: int) -> None:
+    def __init__(self, directory: Path, _page_bytes: int) -> None:
         self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self.syncs = 0
         self.accepted: list[Message] = []
@@ -210,6 +214,7 @@ class Built:
         return self.runner.run(self.work(bodies, retired))
 
     async def work(self, bodies: Sequence[bytes], retired: Sequence[int]) -> list[int]:
+        before = self.spool.stats().commits
         left = len(bodies) + len(retired)
         all_done = asyncio.get_running_loop().create_future()
 
@@ -226,7 +231,6 @@ class Built:
             draft = self.spool.draft()
             draft.append(body)
             self.spool.accept(draft, ENVELOPE, ORIGIN, done)
-        before = self.spool.stats().commits
         await all_done
         self.syncs += self.spool.stats().commits - before
         ids = [message.id for message in self.accepted]
@@ -326,9 +330,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5, help="runs of each row; medians are printed")
     options = parser.parse_args()
     for name in options.table or TABLES:
-        print(
-            f"\n{name}\n{'store':10}{'bytes':>8}{'batch':>6}{'page':>7}{'CPU µs':>8}{'wall µs':>8}{'syncs':>7}"
-        )
+        print(f"\n{name}\n{HEADER}")
         for line in rounds(
             TABLES[name], options.repeat, lambda row: measure(options.directory, row, options.seconds)
         ):
