@@ -158,6 +158,7 @@ async def test_a_removed_listener_is_closed(new_reception: Callable[..., Recepti
     assert await idle.rest() == b"421 4.3.2 Service is shutting down, try again later\r\n"
     assert not await is_open(second)
     assert reception.log.of("listener.closed") == [{"listener": "submission", "port": second}]
+    assert reception.receiver.sessions == {("smtp",): 1.0, ("submission",): 1.0}
     busy.write(b"x\r\n.\r\n")
     said = (await busy.rest()).decode().splitlines()
     assert [line[:9] for line in said] == ["250 2.0.0", "421 4.3.2"]
@@ -165,6 +166,21 @@ async def test_a_removed_listener_is_closed(new_reception: Callable[..., Recepti
     await eventually(
         lambda: reception.receiver.sessions == {("smtp",): 1.0}, "the closed one to be forgotten"
     )
+
+
+async def test_deadlines_go_on_behind_a_removed_listener(new_reception: Callable[..., Reception]) -> None:
+    """A message that was under way when its listener went has no more time than any other."""
+    reception = new_reception()
+    second = free_port()
+    routes = (Route(name="a/b", created=0.0, listeners=("smtp", "submission"), backends=EVERYTHING.backends),)
+    await reception.start(listener(reception.port), listener(second, name="submission"), routes=routes)
+    client = await reception.greeted(second)
+    await client.begin()
+    reception.apply(listener(reception.port))
+    await eventually(lambda: reception.log.of("listener.closed"), "the listener to close")
+    reception.clock.advance(180)
+    assert await client.rest() == b"421 4.4.2 Data arrives too slowly, closing connection\r\n"
+    await reception.empty()
 
 
 async def test_a_listener_moves_to_another_port(reception: Reception) -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.receive.reception import EVERYTHING, Reception, limits, listener
 
 from waystation_contract.model import Reject, Route
+from waystation_relay.policy import content
 from waystation_relay.receive import conversation
 from waystation_relay.spool.values import (
     FailureKind,
@@ -306,3 +307,10 @@ async def test_content_far_over_the_limit_that_ends_in_time(
     assert (await client.send(b"x" * 5000 + b"\r\n")).startswith("552 5.3.4")
     assert await client.say("NOOP") == "250 2.0.0 Ok"
     said_no(reception, "too-large", sender="a@shop.test")
+
+
+def test_figures_are_those_documented() -> None:
+    """docs/receiving.md: 64 MiB thrown away, twenty recipients refused, a hundred hops."""
+    assert conversation.SWALLOWED_BYTES == 64 * 2**20
+    assert conversation.MOST_DENIED == 20
+    assert content.MOST_HOPS == 100
