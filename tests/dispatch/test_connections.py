@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.dispatch.world import LOST, REFUSED, World, later, refused, taken
+from tests.dispatch.world import LOST, REFUSED, STALE, World, later, refused, taken
 from tests.support.mail import route
 
 from waystation_contract.model import MX, Delivery, Retry, SmartHost
@@ -82,6 +82,40 @@ async def test_a_connection_the_server_closed_is_not_used(build):
     world.check()
     await world.accept("bob@corp.test")
     assert len(world.network["up.test"].taken) == 2
+
+
+async def test_a_connection_found_closed_costs_no_attempt(build):
+    """The server had hung up meanwhile: the mail goes at once on a new connection, nobody is blamed."""
+    world: World = await build(route(backends=(UP,)))
+    up = world.network["up.test"]
+    await world.accept("ann@corp.test")
+    up.answers["bob@corp.test"] = [STALE, taken()]
+    await world.accept("bob@corp.test")
+    assert [m.recipient for m in up.taken] == ["ann@corp.test", "bob@corp.test"]
+    assert world.logged("message.deferred") == []
+    (lane,) = world.lanes.by_target.values()
+    assert (lane.window.failures, lane.window.size) == (0, INITIAL)
+
+
+async def test_a_server_that_slams_the_door_is_left_alone(build, monkeypatch):
+    """Connections that are closed as soon as they are open count as failures: the knocking ends."""
+    world: World = await build(route(backends=(UP,)), limits=Limits(warm_bytes=0))
+    up = world.network["up.test"]
+    up.slams = True
+    read, late = world.spool.read, []
+    monkeypatch.setattr(world.spool, "read", lambda *asked: late.append(asked))
+    await world.accept("ann@corp.test")
+    for _ in range(20):
+        while late:
+            read(*late.pop())
+        await world.quiet()
+    assert up.knocks == FAILURES_TO_CLOSE
+    (row,) = (await world.only()).pending
+    assert (row.attempts, row.last_reason) == (1, Reason.CONNECT)
+    up.slams = False
+    monkeypatch.undo()
+    await world.pass_time(60)
+    assert len(up.taken) == 1
 
 
 async def test_a_throttling_server_loses_connections_not_only_new_ones(build):

@@ -36,6 +36,7 @@ from waystation_relay.spool.values import Query, Settlement, SpoolLimits, Tuning
 DEADLINE_S = 20.0
 BODY = b"From: app@shop.test\r\nSubject: hello\r\nMessage-ID: <m1@shop.test>\r\n\r\nworld\r\n"
 LOST = "lost"  # the server drops the connection instead of answering
+STALE = "stale"  # it had dropped it before anything was said: ``Result.again`` names everybody
 REFUSED = Deferred(reply(451, "4.4.1", "cannot connect: connection refused"), Reason.CONNECT)
 
 
@@ -87,6 +88,7 @@ class Server:
         self.links: list[Link] = []  # all there ever were
         self.waiting: list[Link] = []
         self.recipients_a_transaction = 1000
+        self.slams = False  # every connection is closed as soon as it is open
         self.knocks = 0
         self._doors: list[asyncio.Future[None]] = []
 
@@ -107,6 +109,8 @@ class Server:
             return ConnectFailure(self.down)
         link = Link(self)
         self.links.append(link)
+        if self.slams:
+            asyncio.get_running_loop().call_soon(link.hang_up)
         return link
 
     def let_in(self) -> None:
@@ -125,6 +129,12 @@ class Server:
         if LOST in said.values():
             lost = Deferred(reply(451, "4.4.2", "lost the connection"), Reason.CONNECT)
             return Result(tuple([lost for _ in places]), reusable=False, connection_lost=True)
+        if STALE in said.values():
+            gone = Deferred(reply(451, "4.4.2", "it closed the connection"), Reason.CONNECT)
+            everybody = tuple(places)
+            return Result(
+                tuple([gone for _ in places]), reusable=False, connection_lost=True, again=everybody
+            )
         again = tuple(places)[self.recipients_a_transaction :]
         for n in again:
             said[n] = Deferred(reply(452, "4.5.3", "no more recipients"), Reason.THROTTLED)

@@ -15,6 +15,11 @@ _BROKEN = reply(451, "4.4.2", "the destination broke off the connection")
 _OF_THE_CONNECTION = frozenset({Reason.CONNECT, Reason.PROTOCOL})
 
 
+def is_stale(result: Result) -> bool:
+    """The connection had ended before anything was said on it: about the destination that says nothing."""
+    return result.connection_lost and len(result.again) == len(result.outcomes)
+
+
 def verdict_of(result: Result) -> Verdict:
     if result.connection_lost:
         return Verdict.BROKEN

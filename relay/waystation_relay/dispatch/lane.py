@@ -142,6 +142,11 @@ class Lane:
         self.idle.append(connection)
         self.pump()
 
+    def slammed(self, connection: Connection, outcome: Outcome) -> None:
+        """The other side closed it before its first transaction."""
+        self.trouble = outcome
+        self.lost(connection, Verdict.BROKEN)
+
     def lost(self, connection: Connection, verdict: Verdict = Verdict.GOOD) -> None:
         """The connection is gone or is to go."""
         if connection not in self.connections:

@@ -28,7 +28,7 @@ from waystation_relay.delivery.target import Target
 from waystation_relay.delivery.transaction import Result, Transaction
 from waystation_relay.dispatch.connector import Connector
 from waystation_relay.dispatch.flight import Flight, Job
-from waystation_relay.dispatch.health import trouble_of, verdict_of
+from waystation_relay.dispatch.health import is_stale, trouble_of, verdict_of
 from waystation_relay.dispatch.lane import Lane
 from waystation_relay.dispatch.ports import DispatchLog, DispatchMetrics
 from waystation_relay.mail.outcome import Deferred, Outcome, Reason
@@ -40,6 +40,9 @@ from waystation_relay.spool.values import ReadFailure
 SWEEP_S = 1.0
 LONGEST_USE_S = 300.0  # of a connection, so that a destination's new addresses are found under load too
 LONGEST_WAIT_S = 900.0  # of a job for a connection
+SLAMMED = Deferred(
+    reply(451, "4.4.2", "the server closed the connection before any mail was sent"), Reason.CONNECT
+)
 UNREADABLE = Deferred(reply(451, "4.3.0", "the message cannot be read from our own disk"), Reason.STORAGE)
 
 
@@ -56,11 +59,13 @@ class Crew(Protocol):
 
 @dataclasses.dataclass(slots=True)
 class Use:
-    """Of a connection. ``generation``: of the identity it was opened under; times are monotonic seconds."""
+    """Of a connection. ``generation``: of the identity it was opened under; ``dismissed``: by us; times are
+    monotonic seconds."""
 
     generation: int
     opened_at: float
     idle_since: float
+    dismissed: bool = False
 
 
 class Lanes:
@@ -137,7 +142,7 @@ class Lanes:
             await asyncio.wait_for(self._quiet.wait(), grace_s)
         for lane in self.by_target.values():
             for connection in tuple(lane.connections):
-                connection.quit()
+                self._dismiss(connection)
         await self._tasks.close()
 
     # What a lane asks for (lane.Desk)
@@ -212,7 +217,7 @@ class Lanes:
         if self.stopping or connection.closing:  # while the body was read
             _close(body)
             lane.put_back(job)
-            connection.quit()
+            self._dismiss(connection)
             self._note_quiet()
             return
         if isinstance(body, ReadFailure):
@@ -241,10 +246,14 @@ class Lanes:
         if use is not None:
             use.idle_since = now
             self._idle[connection] = None
-        verdict = verdict_of(result)
-        stays = lane.finished(connection, verdict, reusable=reusable, trouble=trouble_of(result, verdict))
+        if is_stale(result):
+            lane.lost(connection)
+            stays = False
+        else:
+            verdict = verdict_of(result)
+            stays = lane.finished(connection, verdict, reusable=reusable, trouble=trouble_of(result, verdict))
         if not stays:
-            connection.quit()
+            self._dismiss(connection)
         self._give_way()
         if self.stopping:
             self._note_quiet()
@@ -263,10 +272,19 @@ class Lanes:
             self._quiet.set()
 
     def _closed(self, lane: Lane, connection: Connection) -> None:
-        del self._uses[connection]
+        use = self._uses.pop(connection)
         self._idle.pop(connection, None)
-        lane.lost(connection)
+        if connection.used_count or use.dismissed:
+            lane.lost(connection)
+        else:  # or we would knock at that door again and again
+            lane.slammed(connection, SLAMMED)
         self._free_slot()
+
+    def _dismiss(self, connection: Connection) -> None:
+        use = self._uses.get(connection)
+        if use is not None:
+            use.dismissed = True
+        connection.quit()
 
     def _free_slot(self) -> None:
         """Whoever found no slot has its turn; who needs none any more costs nobody else a turn."""
@@ -285,7 +303,7 @@ class Lanes:
     def _make_room(self) -> None:
         self._making_room = False
         for connection in tuple(self._idle)[: len(self._starved)]:
-            connection.quit()
+            self._dismiss(connection)
 
     async def _sweep(self) -> None:
         while True:
@@ -302,7 +320,7 @@ class Lanes:
         for connection in tuple(self._idle):
             if now - self._uses[connection].idle_since < self._idle_s:
                 break  # the others began to idle later
-            connection.quit()
+            self._dismiss(connection)
         for target, lane in tuple(self.by_target.items()):
             lane.pump()
             if self.may_begin():
