@@ -122,7 +122,7 @@ class Lanes:
         self._identity = identity
         self._generation += 1
         for connection in tuple(self._idle):
-            connection.quit()
+            self._dismiss(connection)
         self.reopen()  # who turned us away may take us now: a login was corrected, perhaps
 
     def reopen(self) -> None:
