@@ -207,7 +207,7 @@ class Between(asyncio.DatagramProtocol):
         self._upstream: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)  # uvloop's is no subclass of it
+        self._transport = cast("asyncio.DatagramTransport", transport)  # uvloop's is no subclass of it
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.asked += 1
