@@ -45,6 +45,7 @@ from waystation_relay.dispatch.dispatcher import Dispatcher
 from waystation_relay.dispatch.loader import Loader
 from waystation_relay.dispatch.notify import Notifier
 from waystation_relay.dispatch.people import People
+from waystation_relay.dispatch.timeline import Timeline
 from waystation_relay.mail.message import Message
 from waystation_relay.observe.log import EventLog
 from waystation_relay.observe.metrics import Metrics
@@ -112,7 +113,7 @@ class Relay:
 
     def __init__(self, options: Options, first: Snapshot, seen: bytes, log: EventLog) -> None:
         self._options, self._log = options, log
-        self._clock = SystemClock()
+        self._clock = Timeline(SystemClock())
         self._metrics = Metrics()
         self._version = importlib.metadata.version("waystation")
         self._watcher = Watcher(

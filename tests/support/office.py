@@ -31,6 +31,7 @@ from waystation_relay.dispatch.dispatcher import Dispatcher
 from waystation_relay.dispatch.loader import Loader
 from waystation_relay.dispatch.notify import Notifier
 from waystation_relay.dispatch.people import People
+from waystation_relay.dispatch.timeline import Timeline
 from waystation_relay.mail.envelope import Envelope, Origin, Recipient
 from waystation_relay.mail.message import Message
 from waystation_relay.observe.metrics import Metrics
@@ -120,7 +121,7 @@ class Office:
             snapshot=lambda: self.watcher.current,
             connector=Nowhere(lambda: self.watcher.current, never),
             notifier=Notifier(self.spool, self.clock, self.metrics, self.log),
-            clock=self.clock,
+            clock=Timeline(self.clock),
             metrics=self.metrics,
             log=self.log,
         )

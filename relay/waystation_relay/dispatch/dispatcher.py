@@ -7,7 +7,8 @@ settled. Everything runs as callbacks on the loop.
 
 A message's time in the queue ends with an attempt: the last one is due when
 the time is over, and fails for good if it does not succeed. Held mail does
-not expire; parked mail that was attempted before does.
+not expire; parked mail that was attempted before does. Setting the machine's
+clock ages no mail (``timeline``).
 
 Invariants
     A recipient is in at most one job at a time.
@@ -25,7 +26,6 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from waystation_contract.model import Discard, Quarantine, Reject
-from waystation_relay.aio.clock import Clock
 from waystation_relay.config.snapshot import Snapshot
 from waystation_relay.dispatch import judge
 from waystation_relay.dispatch.assign import assign, target_of
@@ -36,6 +36,7 @@ from waystation_relay.dispatch.lanes import Lanes
 from waystation_relay.dispatch.notify import Notifier
 from waystation_relay.dispatch.ports import DispatchLog, DispatchMetrics
 from waystation_relay.dispatch.settle import Settler
+from waystation_relay.dispatch.timeline import Timeline, shifted
 from waystation_relay.mail.message import Message, Status
 from waystation_relay.mail.outcome import Deferred, Failed, Outcome, Reason
 from waystation_relay.mail.reply import Reply
@@ -70,7 +71,7 @@ class Dispatcher:
         snapshot: Callable[[], Snapshot],
         connector: Connector,
         notifier: Notifier,
-        clock: Clock,
+        clock: Timeline,
         metrics: DispatchMetrics,
         log: DispatchLog,
         limits: Limits = Limits(),
@@ -104,6 +105,7 @@ class Dispatcher:
             roll=roll,
             settled=self.settled,
         )
+        clock.follow(lambda: spool.last_id, self._clock_set)
 
     def start(self) -> None:
         self.lanes.start()
@@ -115,6 +117,11 @@ class Dispatcher:
         """The configuration was swapped: new limits at once; routes count from each next assignment."""
         self.lanes.apply()
 
+    def longest_wait_s(self) -> float:
+        """No recipient is put off for longer by any route in force."""
+        document = self._snapshot().document
+        return backoff.longest_wait_s([document.retry, *(route.retry for route in document.routes)])
+
     @property
     def room(self) -> int:
         return 0 if self.lanes.stopping else self.limits.flights - len(self.flights)
@@ -123,7 +130,10 @@ class Dispatcher:
 
     def accepted(self, messages: Sequence[Message]) -> None:
         """Just committed, bodies warm. What finds no room waits on disk for the loader."""
+        now = self._clock.now()
         for position, message in enumerate(messages):
+            if message.arrival > now:  # the clock was set back while it came in
+                message = due_at(message, now)  # noqa: PLW2901 -- the same, due when it was meant to be
             if self.room <= 0:
                 self.spilled(min(p.due for spilt in messages[position:] for p in spilt.pending))
                 return
@@ -135,6 +145,7 @@ class Dispatcher:
         """Begins a flight for the message's due recipients; no-op when it has one."""
         if message.id in self.flights:
             return
+        message = self._clock.aligned(message)
         flight = Flight(message, {progress.number: progress for progress in message.pending}, message.content)
         if message.content is not None:
             self._warm_bytes += message.size_bytes
@@ -151,9 +162,16 @@ class Dispatcher:
         """
         if message.id in self.flights:
             return None
+        message = self._clock.aligned(message)
         flight = Flight(message, {progress.number: progress for progress in message.pending}, jobs=1)
         self.flights[message.id] = flight
         return flight
+
+    def _clock_set(self, step_s: float) -> None:
+        """What is in memory is from before."""
+        self._log.emit("clock.set", step_s=round(step_s, 3))
+        for flight in self.flights.values():
+            flight.message = shifted(flight.message, step_s)
 
     # The way is chosen
 
@@ -313,3 +331,10 @@ class Dispatcher:
     def _lane_size(self) -> tuple[int, int]:
         delivery = self._snapshot().document.delivery
         return delivery.connections_per_destination, delivery.messages_per_connection
+
+
+def due_at(message: Message, now: float, after: float | None = None) -> Message:
+    """The message with recipients that are due later than ``after`` (than ``now``) due now."""
+    latest = now if after is None else after
+    pending = [msgspec.structs.replace(p, due=now) if p.due > latest else p for p in message.pending]
+    return msgspec.structs.replace(message, pending=tuple(pending))

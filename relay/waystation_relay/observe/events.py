@@ -67,6 +67,7 @@ EVENTS: tuple[Event, ...] = (
     ),
     Event("spool.segment_kept", "Bodies that no message refers to were kept aside.", ("file",)),
     Event("spool.unheard", "The process ended before it heard of these commits.", ("callbacks",)),
+    Event("clock.set", "The machine's clock was set; no mail ages or grows younger by it.", ("step_s",)),
     # People
     Event(
         "queue.changed",
@@ -132,6 +133,7 @@ FIELDS: dict[str, str] = {
     "routes": "how many routes",
     "sender": "the envelope sender; empty for the null sender",
     "size_bytes": "the message's size",
+    "step_s": "by how many seconds; negative: back",
     "target": "the destination: protocol:host:port",
     "text": "what was found",
     "to": "whom the report goes to",

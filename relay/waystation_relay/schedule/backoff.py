@@ -12,6 +12,7 @@ Invariants
 """
 
 import math
+from collections.abc import Iterable
 
 from waystation_contract.model import Retry
 
@@ -48,6 +49,11 @@ def next_attempt(
     if retry_after_s is not None:
         due = max(due, now + min(max(retry_after_s, 0.0), LONGEST_ASKED_S) * (1 + jitter * roll))
     return max(now, min(due, expires_at(retry, arrival)))
+
+
+def longest_wait_s(retries: Iterable[Retry]) -> float:
+    """No ``next_attempt`` by any of these lies further ahead, wherever the dice fall."""
+    return max(max(retry.max_s, LONGEST_ASKED_S) * (1 + retry.jitter_percent / 100) for retry in retries)
 
 
 def expires_at(retry: Retry, arrival: float) -> float:

@@ -265,6 +265,11 @@ class Spool:
         """The same for many messages: the ids come in steps, each as soon as it is committed."""
         return self._administration.change(query, action)
 
+    @property
+    def last_id(self) -> int:
+        """The highest id given out so far."""
+        return self._identities.last
+
     def queue_id(self, message_id: int) -> str:
         return queue_id_of(message_id, self._identities.tag)
 
