@@ -14,9 +14,12 @@ JOBS   ?= 2
 MESSAGES ?= 5000
 ROUNDS ?= 3
 OPTIONS ?=
+SECONDS ?= 60
+TARGET ?=
+MINUTES ?= 15
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check unit programs format bench bench-peers bench-memory bench-profile clean
+.PHONY: help install demo test check unit programs format bench bench-peers bench-memory bench-profile fuzz soak clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "; print "Targets:"} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +82,13 @@ bench-memory: install ## Memory and start-up time with up to a million queued me
 bench-profile: install ## Where the relay's time goes, by step and by function
 	@$(BIN)/python -m bench.profiling $(OPTIONS)
 
+fuzz: install ## Fuzz the parsers, guided by coverage (SECONDS=60 each, TARGET=server or several; all without)
+	@$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[fuzz]'
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGET)
+
+soak: install ## Mixed traffic through one relay: memory, descriptors and losses watched (MINUTES=15)
+	@$(BIN)/python -m tests.load.soak --minutes $(MINUTES)
+
 clean: ## Remove .venv, caches and the local mode's data
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .waystation build dist bench/results
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .waystation .fuzz build dist bench/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

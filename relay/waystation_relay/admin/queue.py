@@ -136,7 +136,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _order(body: bytes) -> Order:
     try:
         order = msgspec.json.decode(body or b"{}", type=Order)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(
             400,
             f"the body is not what this call takes: {error}",

@@ -7,6 +7,7 @@ from waystation_relay.mail.message import Message, Progress, Status
 from waystation_relay.mail.outcome import Remote
 
 RECIPIENTS_LISTED = 50
+LATEST = 253_402_300_799.0  # the end of the year 9999: no calendar goes further, a damaged row may
 Fields = dict[str, object]
 
 
@@ -72,4 +73,5 @@ def _remote(remote: Remote | None) -> str:
 
 def time_of(seconds: float) -> str:
     """ISO 8601, in UTC, to the second."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    shown = seconds if 0.0 <= seconds <= LATEST else LATEST if seconds > LATEST else 0.0
+    return datetime.datetime.fromtimestamp(shown, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

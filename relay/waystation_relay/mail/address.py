@@ -30,6 +30,7 @@ def normal_domain(domain: str) -> str:
     if domain.isascii():
         return domain.lower().rstrip(".")
     try:
-        return idna.encode(domain.rstrip("."), uts46=True).decode("ascii")
+        # The dot may have been one of another script (U+3002), which only the encoding tells.
+        return idna.encode(domain.rstrip("."), uts46=True).decode("ascii").rstrip(".")
     except idna.IDNAError:
         return domain.lower()

@@ -30,6 +30,7 @@ Row = tuple[object, ...]
 MESSAGE_COLUMNS = "id, arrival, size_bytes, segment, offset, crc32, sealed"
 PROGRESS_COLUMNS = "number, status, due, reason, hold, details, address"
 CRC_BYTES = 4
+LATEST = 253_402_300_799.0  # the end of the year 9999
 
 
 class Unreadable(Exception):  # noqa: N818 the word for what happened
@@ -159,6 +160,11 @@ def is_recipient(envelope: Envelope, number: object, address: object) -> bool:
     )
 
 
+def _named_at(message_id: int) -> float:
+    """An arrival that no checksum covers, from the id, which was the time as well."""
+    return min(max(message_id / 1_000_000, 0.0), LATEST)
+
+
 def message_of(row: Sequence[object], progress: Iterable[Sequence[object]], tag: str) -> Message:
     """A message as the index knows it, without content.
 
@@ -180,7 +186,7 @@ def message_of(row: Sequence[object], progress: Iterable[Sequence[object]], tag:
                 queue_id_of(number, tag),
                 sealed.envelope,
                 sealed.origin,
-                arrival,
+                arrival if 0.0 <= arrival <= LATEST else _named_at(number),
                 size_bytes,
                 tuple([progress_of(number, one, sealed.envelope) for one in progress]),
                 Place(segment, offset, size_bytes, crc32),
