@@ -25,7 +25,7 @@ GOOD = {
     "IPv4 literal": "a@[192.0.2.1]",
     "IPv6 literal": "a@[IPv6:2001:db8::1]",
     "A-label": "a@xn--bcher-kva.test",
-    "64 bytes of local part": f"{'x' * 64}@shop.test",
+    "200 bytes of local part, as VERP makes them": f"{'x' * 200}@shop.test",
     "label of 63": f"a@{'x' * 63}.test",
     "254 bytes": f"{'x' * 62}@{'y' * 63}.{'y' * 63}.{'y' * 61}.t",
 }
@@ -53,7 +53,6 @@ BAD = {
     "literal out of range": "a@[192.0.2.256]",
     "literal without its end": "a@[192.0.2.1",
     "IPv6 literal without its tag's colon": "a@[IPv62001:db8::1]",
-    "65 bytes of local part": f"{'x' * 65}@shop.test",
     "255 bytes": f"{'x' * 63}@{'y' * 63}.{'y' * 63}.{'y' * 61}.t",
     "source route without an address": "@hosta.test:",
     "source route without its colon": "@hosta.test,a@shop.test",
