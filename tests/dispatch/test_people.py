@@ -128,6 +128,19 @@ async def test_bounce_of_mail_nobody_can_be_told_of_holds_it(world, up):
     await world.people.bounce(one(queue_id), "why not")
     await world.quiet()
     assert (await world.only()).pending[0].status is Status.HELD
+    assert len(world.logged("message.failed")) == 1
+
+
+async def test_bounce_during_an_attempt_of_mail_nobody_can_be_told_of_holds_it_once(world, up):
+    """The same while it is being sent: one failure in the log, and it is held."""
+    up.patient = True
+    up.answers["ann@corp.test"] = [later()]
+    queue_id = await world.accept("ann@corp.test", sender="")
+    await world.people.bounce(one(queue_id), "why not")
+    up.answer()
+    await world.quiet()
+    assert (await world.only()).pending[0].status is Status.HELD
+    assert len(world.logged("message.failed")) == 1
 
 
 async def test_many_are_bounced_page_by_page(world, up, monkeypatch):

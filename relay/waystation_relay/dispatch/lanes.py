@@ -85,6 +85,7 @@ class Lanes:
         """``size``: connections a destination and messages a connection, as configured now."""
         self._crew, self._connector, self._clock, self._roll = crew, connector, clock, roll
         self._metrics, self._log, self._idle_s, self._size = metrics, log, idle_s, size
+        self._per_destination, self._per_connection = size()
         self.slots = slots
         self.slots_busy = 0
         self.stopping = False
@@ -103,7 +104,7 @@ class Lanes:
     def add(self, target: Target, job: Job) -> None:
         lane = self.by_target.get(target)
         if lane is None:
-            window = Window(self._size()[0])
+            window = Window(self._per_destination)
             lane = Lane(target, window, self, monotonic=self._clock.monotonic, roll=self._roll)
             self.by_target[target] = lane
         lane.add(job)
@@ -114,9 +115,9 @@ class Lanes:
 
     def apply(self) -> None:
         """The configuration was swapped: new limits at once, no mail under an identity that has changed."""
-        limit, _ = self._size()
+        self._per_destination, self._per_connection = self._size()
         for lane in self.by_target.values():
-            lane.window.set_limit(limit)
+            lane.window.set_limit(self._per_destination)
         if (identity := self._connector.identity()) == self._identity:
             return
         self._identity = identity
@@ -240,7 +241,7 @@ class Lanes:
             and use is not None
             and use.generation == self._generation
             and now < use.opened_at + LONGEST_USE_S
-            and connection.used_count < self._size()[1]
+            and connection.used_count < self._per_connection
             and not self.stopping
         )
         if use is not None:

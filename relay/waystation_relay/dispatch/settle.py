@@ -91,11 +91,12 @@ class Settler:
         if gone:  # too late to be stopped: the log at least must know
             record(self._log, self._metrics, flight.message, Judgement((), gone, ()), route, now)
         verdicts = flight.verdicts or {}
-        return [
-            (n, verdicts.get(n, outcome) if isinstance(outcome, Deferred) else outcome)
-            for n, outcome in decided
-            if n in flight.progress
-        ]
+        left: list[Decided] = []
+        for number, outcome in decided:
+            verdict = verdicts.pop(number, None)
+            if number in flight.progress:
+                left.append((number, verdict if verdict and isinstance(outcome, Deferred) else outcome))
+        return left
 
     def _committed(
         self,
