@@ -187,5 +187,7 @@ def _is_local_part(text: str) -> bool:
 def _is_mail_domain(text: str) -> bool:
     if text.startswith("[") and text.endswith("]"):
         literal = text[1:-1]
-        return ip(literal[5:] if literal.upper().startswith("IPV6:") else literal) is None
+        tagged = literal[:5].upper() == "IPV6:"  # RFC 5321 §4.1.3: what is IPv6 says so
+        address = literal[5:] if tagged else literal
+        return ip(address) is None and (":" in address) is tagged
     return domain(text) is None

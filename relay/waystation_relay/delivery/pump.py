@@ -63,9 +63,10 @@ class Pump:
 
     def _read(self, reading: "asyncio.Future[bytes]") -> None:
         self._reading = False
+        # Asked for even when it is of no interest any more: its file may have been closed under the reader.
+        error = None if reading.cancelled() else reading.exception()
         if reading.cancelled() or self._stopped:
             return
-        error = reading.exception()
         block = b"" if error is not None else reading.result()
         if not block:
             self._stopped = True
