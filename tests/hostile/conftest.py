@@ -18,8 +18,12 @@ async def build(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]
     """Worlds for the asking; afterwards each must add up, and is stopped."""
     worlds: list[World] = []
 
-    async def make(*routes: object, **options: object) -> World:
+    async def make(
+        *routes: object, network: Callable[[World], object] | None = None, **options: object
+    ) -> World:
         world = World(tmp_path / f"spool{len(worlds)}", *routes, **options)  # type: ignore[arg-type]
+        if network is not None:
+            world.network = network(world)  # type: ignore[assignment] # a connector of the test's own
         worlds.append(world)
         return await world.start()
 
