@@ -258,7 +258,7 @@ def test_limit_follows_the_configuration() -> None:
 
 
 def test_forgettable() -> None:
-    """An unused destination without recent trouble need not be remembered; one that was dead is, for a while."""
+    """An unused destination without recent trouble is forgotten; one that was dead is remembered a while."""
     fresh = Window(20)
     assert fresh.is_forgettable(T)
     fresh.acquire(T)
@@ -266,6 +266,21 @@ def test_forgettable() -> None:
     dead = closed()
     assert not dead.is_forgettable(T + FIRST_DELAY_S + MEMORY_S - 1)
     assert dead.is_forgettable(T + FIRST_DELAY_S + MEMORY_S)
+
+
+def test_overfull() -> None:
+    """After a cut, a lower limit or a closing there are more connections than there should be."""
+    window = Window(20)
+    fill(window)
+    assert not window.is_overfull
+    window.throttled(T)
+    assert window.is_overfull
+    while window.in_flight > window.size:
+        window.release(Verdict.GOOD, T)
+    assert not window.is_overfull
+    window.set_limit(1)
+    assert window.is_overfull
+    assert closed().is_overfull
 
 
 def test_describe() -> None:
