@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import os
+import resource
 import signal
 import sqlite3
 import traceback
@@ -60,6 +61,7 @@ RESTART_TASK_S = 1.0
 STANDARD_OUTPUT = 1
 LONGEST_TRACE = 4000
 OK, BROKEN = 0, 1
+DESCRIPTORS = 65_536  # sessions, connections, bodies being read: far above what the limits let come about
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,12 +102,21 @@ def run(options: Options) -> int:
                 f"{options.token_file}: the admin token cannot be read: {error.strerror}; "
                 "make it a file this process may read, or leave --admin-token-file out"
             ) from None
+    _raise_descriptor_limit()
     log = EventLog(STANDARD_OUTPUT, SystemClock(), pod=options.pod)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(Relay(options, first, seen, log).run())
     finally:
         log.close()
+
+
+def _raise_descriptor_limit() -> None:
+    """As far as we may: many systems begin with 1,024, which 2,000 sessions would use up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Relay:

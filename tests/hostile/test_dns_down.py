@@ -1,4 +1,4 @@
-"""DNS answers nothing for an hour (of the test's time): mail waits, nobody is asked too often, all goes out after."""
+"""DNS answers nothing for an hour of the test's time: mail waits, few questions are asked."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -88,7 +88,7 @@ async def accept_all(world: World) -> None:
 
 
 async def test_an_hour_without_dns(world: World, wire: Between) -> None:
-    """40 messages to 8 domains wait with the reason dns, a few questions a domain are asked, then all goes out."""
+    """40 messages to 8 domains wait with the reason dns, at the cost of few questions, then all go out."""
     wire.swallow = True
     await accept_all(world)
     asked_at_first = wire.asked
