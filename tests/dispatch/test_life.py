@@ -79,7 +79,7 @@ class Life(RuleBasedStateMachine):
         self.run(self.world.start())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run_until_complete(asyncio.wait_for(work, 60))
+        return self.loop.run_until_complete(asyncio.wait_for(work, 120))
 
     def teardown(self) -> None:
         if not hasattr(self, "loop"):
