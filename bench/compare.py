@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import backlog, latency, plot, record, rounds, tables
 from bench.cache import Absent, tool
 from bench.peers import ALWAYS, OPTIONAL
 from bench.servers import ENCRYPTED, PLAIN, TIMED, Server, Site
@@ -34,8 +35,6 @@ from bench.sinks import Sink, ours, smtp_sink
 from bench.workloads import BY_KEY, NEW, WORKLOADS, Workload
 from tests.support.certificates import Authority, Certificate
 from tests.support.programs import find
-
-from bench import backlog, latency, plot, record, rounds, tables
 
 NEEDED = ("postfix", "smtp-source", "smtp-sink")
 WARM_UP = 0.1  # of a round

@@ -29,13 +29,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import plot, record
 from bench.fill import Plan, fill
 from bench.sinks import smtp_sink
 from bench.usage import memory
 from tests.support.relay import RelayProcess, route, to
 from tests.support.waiting import until
 
-from bench import plot, record
 from waystation_contract.model import Queue, Retry
 
 MIB = 2**20

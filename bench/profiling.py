@@ -26,14 +26,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench import record, rounds, stacks, tables
 from bench.compare import certificate
 from bench.servers import ENCRYPTED, PLAIN, Site, Waystation
 from bench.sinks import Sink, ours, smtp_sink
 from bench.usage import PROC, TICKS_A_SECOND
 from bench.workloads import BY_KEY, Workload
 from tests.support.waiting import until
-
-from bench import record, rounds, stacks, tables
 
 SPY = Path(sys.executable).with_name("py-spy")
 HZ = 200

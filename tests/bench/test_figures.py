@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.workloads import BY_KEY, WORKLOADS, Workload
-
 from bench import goals, latency, memory, record, tables
+from bench.workloads import BY_KEY, WORKLOADS, Workload
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw

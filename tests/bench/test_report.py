@@ -1,9 +1,8 @@
 """The page's marked section is rewritten, and nothing around it."""
 
 import pytest
-from bench.report import BEGIN, END, rewrite
-
 from bench import report
+from bench.report import BEGIN, END, rewrite
 
 
 def test_only_what_is_between_the_marks_changes() -> None:

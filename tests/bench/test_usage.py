@@ -5,10 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from bench import usage
 from bench.usage import Process, descendants, parse_rollup, parse_stat
 from tests.support.waiting import until
-
-from bench import usage
 
 REAPER = Path(usage.__file__).with_name("reaper.py")
 STAT = (
