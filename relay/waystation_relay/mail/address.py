@@ -7,10 +7,12 @@ address at all is decided by ``wire.grammar``, once, where it enters.
 """
 
 import functools
+import re
 
 import idna
 
 NULL_SENDER = ""
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")  # RFC 3490 §3.1: what people type between labels
 
 
 def split(address: str) -> tuple[str, str]:
@@ -26,11 +28,17 @@ def domain_of(address: str) -> str:
 
 @functools.lru_cache(maxsize=8192)
 def normal_domain(domain: str) -> str:
-    """A domain's lower-case A-label form (RFC 5890); literals and what is not IDNA only in lower case."""
+    """A domain's lower-case A-label form (RFC 5890); literals and labels that are not IDNA in lower case."""
     if domain.isascii():
         return domain.lower().rstrip(".")
+    # Label by label: one that is not IDNA (with an underscore, say) must not hide whose sub-domain it is.
+    return ".".join(map(_normal_label, _DOTS.split(domain))).rstrip(".")
+
+
+def _normal_label(label: str) -> str:
+    if label.isascii():
+        return label.lower()
     try:
-        # The dot may have been one of another script (U+3002), which only the encoding tells.
-        return idna.encode(domain.rstrip("."), uts46=True).decode("ascii").rstrip(".")
+        return idna.encode(label, uts46=True).decode("ascii")
     except idna.IDNAError:
-        return domain.lower()
+        return label.lower()
