@@ -5,6 +5,7 @@ held; rows that do not check out are written down there and mended. What goes
 to ``corrupt/`` is durable before the index lets go of the original.
 """
 
+import contextlib
 from collections.abc import Callable
 
 from waystation_relay.spool import rows
@@ -54,6 +55,9 @@ def _mend(layout: Layout, index: Index, mend: Mend, event: EventSink) -> Job | N
     message = index.db.execute(MESSAGE, (message_id,)).fetchone()
     if message is None:
         return None
+    with contextlib.suppress(rows.Unreadable):
+        rows.message_of(message, index.db.execute(PROGRESS, (message_id,)).fetchall(), layout.tag)
+        return None  # whoever asks saw the queue as it was before it was mended
     recipients = index.db.execute(RECIPIENTS, (message_id,)).fetchall()
     try:
         queue_id = keep_rows(layout, message_id, mend.why, message, recipients)

@@ -153,6 +153,9 @@ def said(error: OSError | SyncFailed) -> str:
 def make_directory(path: Path) -> None:
     """The directory exists, its name durable, and that of each parent made for it."""
     missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    # What is there may have been made by a process that was killed before it could sync the name.
+    with contextlib.suppress(PermissionError):  # not a folder that we have made anything in
+        sync_directory((missing[-1].parent if missing else path).parent)
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
         sync_directory(folder.parent)

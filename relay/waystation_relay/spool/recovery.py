@@ -1,6 +1,6 @@
 """From whatever a crash left to a spool that can be trusted.
 
-The index is the authority. SQLite replays its own WAL; then segment files
+The index is the authority. SQLite replays its own WAL, once that is synced; then segment files
 that no message refers to are removed, messages whose segment is missing or too
 short are set aside (their recipients held), and the figures are counted
 afresh. An index that is damaged, by SQLite's word or because its parts
@@ -15,7 +15,9 @@ Errors
     Unusable: the disk does not let us (full, read-only, failing), or the damage is past help.
 """
 
+import contextlib
 import itertools
+import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from waystation_relay.spool.commit import Committer
 from waystation_relay.spool.corrupt import set_aside
 from waystation_relay.spool.failpoints import reach
 from waystation_relay.spool.index import Index, is_damaged
-from waystation_relay.spool.layout import Layout, SyncFailed, said, sync_directory
+from waystation_relay.spool.layout import Layout, SyncFailed, said, sync, sync_directory
 from waystation_relay.spool.operations import Job
 from waystation_relay.spool.schema import Mismatch
 from waystation_relay.spool.segments import Segments
@@ -108,6 +110,7 @@ def _recover(layout: Layout, tuning: Tuning, event: Event) -> Recovered:
         salvage.keep_wal(layout)
     if not header.is_sound(layout.index_header()):
         raise Mismatch("the header is not as it was made")
+    _sync_log(layout)
     index = Index(layout.index)
     try:
         reach("recovery.index_opened")
@@ -122,6 +125,21 @@ def _is_index_missing(layout: Layout) -> bool:
     if layout.index.exists() and layout.index.stat().st_size:
         return False
     return salvage.wal_of(layout).exists() or any(layout.segments.iterdir())
+
+
+def _sync_log(layout: Layout) -> None:
+    """Make durable what is about to be believed.
+
+    A process killed between writing a commit and syncing it leaves one that is read but not yet kept.
+    Files that it let go of are removed below; a power cut must not bring the index back to before it.
+    """
+    log = salvage.wal_of(layout)
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(log, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            sync(fd, log)
+        finally:
+            os.close(fd)
 
 
 def _count(db: sqlite3.Connection) -> Counted:
