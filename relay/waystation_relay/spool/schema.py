@@ -81,7 +81,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
     db.text_factory = text
     try:
         for pragma in WRITER:
-            db.execute(f"PRAGMA {pragma}")
+            # To the end: the change to WAL is committed behind its row, and would fail unheard.
+            db.execute(f"PRAGMA {pragma}").fetchall()
         _check_mode(db)
         if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             db.execute("BEGIN IMMEDIATE")

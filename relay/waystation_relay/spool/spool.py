@@ -49,6 +49,7 @@ from waystation_relay.spool.operations import (
     change_of,
 )
 from waystation_relay.spool.recovery import Recovered, recover
+from waystation_relay.spool.trouble import failure_of
 from waystation_relay.spool.values import (
     Action,
     Cursor,
@@ -60,6 +61,7 @@ from waystation_relay.spool.values import (
     SpoolLimits,
     SpoolStats,
     Tuning,
+    Unusable,
 )
 from waystation_relay.spool.writer import EventSink, Writer
 
@@ -120,8 +122,10 @@ class Spool:
             recovered = recover(layout, tuning, report)
             try:
                 return cls(layout, recovered, clock, limits, loop, report, tuning)
-            except BaseException:
+            except BaseException as error:
                 recovered.committer.index.close()
+                if isinstance(error, (OSError, sqlite3.Error)):
+                    raise Unusable(str(directory), failure_of(error).text) from error
                 raise
         except BaseException:
             layout.release()

@@ -71,6 +71,8 @@ class Writer:
         self._report = Report()
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self.judge()
+        if not self._room.is_reserved:
+            event("spool.failing", {"kind": NO_ROOM.kind.value, "text": NO_ROOM.text})
 
     def start(self) -> None:
         self._thread.start()
