@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.fuzz.target import CORPUS, LONGEST_BYTES, Target, load, names
 
-EXAMPLES = 60
+EXAMPLES = 100
 NAMES = names()
 
 

@@ -140,7 +140,7 @@ class Soak:
             if sys.stdout.isatty() or len(self._samples) % 10 == 1:
                 print(
                     f"{sample.at_s:6.0f} s  {sample.rss_mib:5.1f} MiB  {sample.fds:4d} descriptors  "
-                    f"{sample.queued:5d} queued  {sample.wal_mib:5.1f} MiB WAL  {sample.rate:5.0f} messages/s",
+                    f"{sample.queued:5d} queued  {sample.wal_mib:5.1f} MiB WAL  {sample.rate:5.0f} a second",
                     flush=True,
                 )
 

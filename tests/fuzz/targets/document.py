@@ -19,8 +19,9 @@ from waystation_relay.routing.table import Table
 
 TOKENS = (
     b"hostname=", b"pool=", b"listeners.0.port=", b"listeners.0.clients=", b"routes.0.recipients=",
-    b"routes.0.backends.1.host=", b"routes.0.retry.first_s=", b"retry.warn_after_s=", b"routes.1.backends.0.code=",
-    b"delivery.dns_servers=", b"delivery.bind_address=", b"listeners.1.certificate=", b"\n",
+    b"routes.0.backends.1.host=", b"routes.0.retry.first_s=", b"retry.warn_after_s=",
+    b"routes.1.backends.0.code=", b"delivery.dns_servers=", b"delivery.bind_address=",
+    b"listeners.1.certificate=", b"\n",
     (
         b'{"version":1,"pool":"mail/out","hostname":"relay.test","listeners":[{"name":"smtp","port":2525,'
         b'"service_port":25}]}'
