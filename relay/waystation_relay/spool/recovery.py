@@ -77,12 +77,15 @@ class Recovered:
 def recover(layout: Layout, tuning: Tuning, event: Event) -> Recovered:
     """Open the index, whatever it takes, and bring the files into line with it."""
     try:
-        try:
-            return _recover(layout, tuning, event)
-        except (sqlite3.DatabaseError, Mismatch) as error:
-            if isinstance(error, sqlite3.Error) and not is_damaged(error):
-                raise
-            event("spool.index_damaged", {"text": str(error)})
+        for attempt in (1, 2):
+            try:
+                return _recover(layout, tuning, event)
+            except (sqlite3.DatabaseError, Mismatch) as error:
+                if isinstance(error, sqlite3.Error) and not is_damaged(error):
+                    raise
+                salvage.read_through(layout.index)
+                if attempt == 2:  # no moment's trouble with reading
+                    event("spool.index_damaged", {"text": str(error)})
         salvage.begin(layout)
         return _recover(layout, tuning, event)
     except (sqlite3.Error, Mismatch) as error:
@@ -103,6 +106,7 @@ class Counted:
 
 def _recover(layout: Layout, tuning: Tuning, event: Event) -> Recovered:
     mark = salvage.Mark(layout)
+    salvage.examine(layout)
     salvage.finish(layout, event)
     if not mark.exists() and _is_index_missing(layout):
         event("spool.index_missing", {"directory": str(layout.directory)})

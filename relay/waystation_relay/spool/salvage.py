@@ -11,10 +11,14 @@ A *mark* in ``corrupt/`` says that this is under way. Empty, it only keeps
 recovery from removing segments nobody refers to; else it holds the name the
 damaged index gets, and nobody may open ``index`` before ``finish``:
 
-    mark  index    corrupt/NAME   what is left to do
-    NAME  damaged  -              everything
-    NAME  -        damaged        move the WAL, build
-    NAME  new      damaged        empty the mark
+    mark       index    corrupt/NAME   what is left to do
+    suspected  unknown  -              see whether it is damaged
+    NAME       damaged  -              everything
+    NAME       -        damaged        move the WAL, build
+    NAME       new      damaged        empty the mark
+
+A disk that cannot be read is no damage: SQLite gives the same error for both,
+so the files are read through before anything is given up for lost.
 """
 
 import contextlib
@@ -48,6 +52,8 @@ IDS = (
 )
 # Messages of SQLite's may quote the damage, and then are no UTF-8.
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+SUSPECTED = "suspected"
+PIECE_BYTES = 1024 * 1024
 FLOOR = "SELECT value FROM counters WHERE name = 'id_floor'"
 
 
@@ -84,6 +90,47 @@ def keep_wal(layout: Layout) -> None:
         sync_directory(layout.directory)
 
 
+def suspect(layout: Layout) -> None:
+    """The index gave an error that damage gives. The next start is to look closely."""
+    Mark(layout).leave(SUSPECTED)
+
+
+def examine(layout: Layout) -> None:
+    """An index under suspicion is sound after all, or to be salvaged; OSError when it cannot be read."""
+    mark = Mark(layout)
+    if mark.name() != SUSPECTED:
+        return
+    read_through(layout.index)
+    if layout.index.exists() and _is_sound(layout):
+        mark.remove()
+        sync_directory(layout.corrupt)
+    else:
+        begin(layout)
+
+
+def _is_sound(layout: Layout) -> bool:
+    if not header.is_sound(layout.index_header()):
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(layout.index, isolation_level=None)) as db:
+            return db.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]
+    except UNREADABLE:
+        return False
+
+
+def read_through(index: Path) -> None:
+    """Every byte of an index and its WAL can be read, whatever it says; else OSError, naming the file."""
+    for path in (index, _beside(index, "-wal")):
+        try:
+            with path.open("rb", buffering=0) as file:
+                while file.read(PIECE_BYTES):
+                    pass
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def begin(layout: Layout) -> None:
     """The index is damaged: decide where it goes. ``finish`` does the rest."""
     number = 1
@@ -111,6 +158,7 @@ def finish(layout: Layout, event: Event) -> None:
         sync_directory(layout.corrupt)
         sync_directory(layout.directory)
         reach("salvage.wal_moved")
+        read_through(aside)
         saved, lost = _build(layout, aside, event)
         event("spool.index_salvaged", {"damaged": name, "messages": saved, "lost": lost})
     mark.leave()

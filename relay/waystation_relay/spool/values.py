@@ -125,7 +125,7 @@ class FailureKind(enum.StrEnum):
     FULL = "full"
     READ_ONLY = "read-only"
     IO = "io"
-    CORRUPT = "corrupt"  # the index is not what was written: the next start salvages it
+    CORRUPT = "corrupt"  # the index seems not what was written: the next start looks closely
     CLOSED = "closed"
 
 

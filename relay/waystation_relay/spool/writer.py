@@ -8,7 +8,7 @@ When a commit fails nobody is acknowledged: accepts fail at once, settlements
 are kept and tried again in order, first and by themselves, since they are
 what frees room. A permanent failure (``trouble``) ends all trying: everything
 waiting and to come fails, ``broken`` is set, and the process must restart. If
-it is the index that is damaged, the next start is left word to salvage it.
+it is the index that seems damaged, the next start is left word to look closely.
 
 Ends with ``Stop``. Every error ends in a callback or a report; none is lost.
 """
@@ -235,7 +235,7 @@ class Writer:
             self._event("spool.broken", {"text": failure.text})
             if failure.kind is FailureKind.CORRUPT:
                 with contextlib.suppress(Exception):  # without it the next start has to see for itself
-                    salvage.begin(self._layout)
+                    salvage.suspect(self._layout)
         self._refuse([], self._retained, [], failure)
         self.judge()
 
