@@ -6,6 +6,8 @@ the last CRLF is added: the terminating dot must begin a line.
 """
 
 END = b".\r\n"
+_LARGE_BYTES = 16 * 1024
+_FEW = 100  # dots: as many as a header has
 
 
 def terminated(content: bytes) -> bytes:
@@ -13,9 +15,26 @@ def terminated(content: bytes) -> bytes:
     return content if content.endswith(b"\r\n") or not content else content + b"\r\n"
 
 
+def find_dotted(data: bytes) -> int:
+    """Where the first line that begins with a dot is: the index of the CR LF before it, -1 for none.
+
+    Large bodies are mostly base64, which has no dots, and a single byte is found ten times as fast as
+    three; so a large body's first dots are looked at one by one.
+    """
+    dot = -1
+    if len(data) >= _LARGE_BYTES:
+        for _ in range(_FEW):
+            dot = data.find(b".", dot + 1)
+            if dot < 0:
+                return -1
+            if data[max(0, dot - 2) : dot] == b"\r\n":
+                return dot - 2
+    return data.find(b"\r\n.", max(0, dot - 1))
+
+
 def stuff(content: bytes) -> bytes:
     """A whole body, ready for ``END`` to follow. Costs one search when nothing needs a dot."""
-    if b"\r\n." in content:
+    if find_dotted(content) >= 0:
         content = content.replace(b"\r\n.", b"\r\n..")
     if content.startswith(b"."):
         content = b"." + content

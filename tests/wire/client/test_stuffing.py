@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waystation_relay.wire.stuffing import END, Stuffer, stuff, terminated
+from waystation_relay.wire.stuffing import END, Stuffer, find_dotted, stuff, terminated
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,13 @@ def test_byte_by_byte_makes_no_difference(content: bytes) -> None:
     stuffer = Stuffer()
     pieces = [stuffer.stuff(content[n : n + 1]) for n in range(len(content))]
     assert b"".join(pieces) + stuffer.finish() == stuff(content) + END
+
+
+@given(
+    st.lists(st.sampled_from([b"\r\n", b"\r\n.", b".", b"a.b", b"\n.", b"\r.", b"x" * 50]), max_size=300),
+    st.sampled_from([0, 20_000]),
+)
+def test_the_first_dotted_line_is_found_wherever_it_is(parts: list[bytes], before: int) -> None:
+    """Large bodies are searched another way than small ones, with the same result."""
+    data = b"A" * before + b"".join(parts)
+    assert find_dotted(data) == data.find(b"\r\n.")
