@@ -20,7 +20,10 @@ class Complaint(NamedTuple):
     remedy: str
 
 
-_LABEL = re.compile(r"(?!-)[A-Za-z0-9_\-\u0080-\U0010ffff]{1,63}(?<!-)\Z")
+# Not U+3002, U+FF0E and U+FF61, which stand for dots (RFC 3490 §3.1): what looks like one label would be two.
+_LABEL = re.compile(
+    r"(?!-)[A-Za-z0-9_\-\u00a0-\u3001\u3003-\uff0d\uff0f-\uff60\uff62-\U0010ffff]{1,63}(?<!-)\Z"
+)
 _ATOM = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+)*\Z"
 )

@@ -10,6 +10,7 @@ GROUP = 200  # commands on the way at once
 class Client:
     def __init__(self, port: int, *, within_s: float = 30.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), within_s)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._lines = self.socket.makefile("rb")
         assert self.reply().startswith("220")
         assert self.say(b"EHLO client.test").startswith("250")

@@ -1,7 +1,9 @@
 """What a soak saw, sample by sample; whether it trends upwards; CSV and plot. Pure but for the writing.
 
 A trend is judged by medians: of the last quarter of the samples against the
-second one, since the first is warming up. Single peaks do not count, a slow leak does.
+second one, since the first is warming up. Single peaks do not count, a slow leak
+does. A queue that grows takes memory with it, up to its bounds: then the relay
+was given more than this machine moves, and its memory shows nothing.
 """
 
 import csv
@@ -15,6 +17,7 @@ MIB = 2**20
 RSS_GROWTH = 0.10  # of what it was, and at least:
 RSS_GROWTH_MIB = 8.0
 FDS_GROWTH = 20
+QUEUE_GROWTH = 300  # messages
 LEAST_SAMPLES = 8
 
 
@@ -51,7 +54,7 @@ class Trend:
 
 
 def trends(samples: Sequence[Sample]) -> list[Trend]:
-    """Of memory and descriptors. Too few samples show nothing."""
+    """Of the queue, memory and descriptors. Too few samples show nothing."""
     if len(samples) < LEAST_SAMPLES:
         return []
     quarter = len(samples) // 4
@@ -61,7 +64,11 @@ def trends(samples: Sequence[Sample]) -> list[Trend]:
         early, late = (statistics.median(map(field, part)) for part in (second, last))
         return Trend(name, early, late, early + margin(early))
 
+    queue = trend("messages in the queue", lambda s: s.queued, lambda _: QUEUE_GROWTH)
+    if queue.is_upward:
+        return [queue]
     return [
+        queue,
         trend("memory, MiB", lambda s: s.rss_mib, lambda early: max(RSS_GROWTH_MIB, early * RSS_GROWTH)),
         trend("descriptors", lambda s: s.fds, lambda _: FDS_GROWTH),
     ]

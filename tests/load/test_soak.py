@@ -9,9 +9,9 @@ from tests.load.soak import soak
 from tests.load.traffic import Account, Entry
 
 
-def run_of(*values: tuple[float, int]) -> list[Sample]:
-    """Samples a second apart, with this memory and these descriptors."""
-    return [Sample(n, rss, fds, 0, 0.0, 0.0, 0, 0.0) for n, (rss, fds) in enumerate(values)]
+def run_of(*values: tuple[float, int], queued: int = 0) -> list[Sample]:
+    """Samples a second apart, with this memory and these descriptors; ``queued``: more each second."""
+    return [Sample(n, rss, fds, n * queued, 0.0, 0.0, 0, 0.0) for n, (rss, fds) in enumerate(values)]
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,9 @@ def run_of(*values: tuple[float, int]) -> list[Sample]:
         pytest.param(run_of(*[(60.0 + n * 0.5, 30) for n in range(40)]), ["memory, MiB"], id="a memory leak"),
         pytest.param(
             run_of(*[(60.0, 30 + 2 * n) for n in range(40)]), ["descriptors"], id="a descriptor leak"
+        ),
+        pytest.param(
+            run_of(*[(60.0 + n, 30) for n in range(40)], queued=20), ["messages in the queue"], id="overload"
         ),
         pytest.param(run_of(*[(60.0 - n, 30) for n in range(40)]), [], id="downwards"),
         pytest.param(run_of(*[(60.0 + n * 100, 30) for n in range(LEAST_SAMPLES - 1)]), [], id="too few"),
