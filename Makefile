@@ -19,7 +19,7 @@ TARGET ?=
 MINUTES ?= 15
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check unit programs format bench bench-peers bench-memory bench-profile fuzz soak clean
+.PHONY: help install demo test check unit programs format bench bench-peers bench-memory bench-profile fuzz durability soak clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "; print "Targets:"} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,10 @@ bench-profile: install ## Where the relay's time goes, by step and by function
 fuzz: install ## Fuzz the parsers, guided by coverage (SECONDS=60 each, TARGET=server or several; all without)
 	@$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[fuzz]'
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGET)
+
+durability: ROUNDS = 20
+durability: install ## Power cuts, failing disks and damage for longer (ROUNDS=20: some five minutes)
+	@DURABILITY_ROUNDS=$(ROUNDS) $(BIN)/pytest -q --no-header tests/fault
 
 soak: install ## Mixed traffic through one relay: memory, descriptors and losses watched (MINUTES=15)
 	@$(BIN)/python -m tests.load.soak --minutes $(MINUTES)

@@ -22,6 +22,9 @@ PACKAGES = {
     "nsd": "nsd",
     "opendkim": "opendkim",
     "openssl": "openssl",
+    "gcc": "gcc",
+    "mkfs.ext4": "e2fsprogs",
+    "e2fsck": "e2fsprogs",
 }
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"  # not in everybody's PATH, but where daemons live
 

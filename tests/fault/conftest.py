@@ -1,0 +1,28 @@
+"""The shim, compiled once a session; how long to try, and from which seed.
+
+``DURABILITY_ROUNDS`` (1) repeats what is random so many times, each round
+with its own seed; ``make durability`` sets it. ``DURABILITY_SEED`` is the first
+one: in continuous integration always the same, elsewhere a new one for each
+run. It is printed by whatever fails.
+"""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from tests.fault import library
+
+ROUNDS = int(os.environ.get("DURABILITY_ROUNDS", "1"))
+SEED = int(os.environ.get("DURABILITY_SEED") or (1 if os.environ.get("CI") else random.randrange(10**6)))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes a ``seed`` runs once a round."""
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", range(SEED, SEED + ROUNDS), ids=lambda seed: f"seed{seed}")
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return library.build(tmp_path_factory.mktemp("shim"))
