@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import sqlite3
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -196,6 +198,30 @@ async def test_damaged_body_in_the_index(open_spool: OpenSpool, tmp_path: Path) 
     saved = (tmp_path / "spool" / "corrupt" / f"{hurt.queue_id}.body").read_bytes()
     assert sum(byte != ord("B") for byte in saved) == 1
     assert user.spool.stats().held == 1
+
+
+async def test_index_that_is_wrong_about_the_place(open_spool: OpenSpool, tmp_path: Path) -> None:
+    """The body is whole, the index points beside it: held, and the body's file is kept for who mends it."""
+    spool = tmp_path / "spool"
+    user = open_spool()
+    message = await user.get(await user.take(text(700)))
+    await user.close()
+    path = segment_of(spool, message)
+    with closing(sqlite3.connect(spool / "index")) as db:
+        db.execute("UPDATE messages SET offset = offset - 8")
+        db.commit()
+    user = open_spool()
+    failure = await user.read(await user.get(message))
+    assert isinstance(failure, ReadFailure)
+    assert failure.kind is ReadFailureKind.CORRUPT
+    await user.close()
+    assert text(700) in path.read_bytes()
+    with closing(sqlite3.connect(spool / "index")) as db:
+        db.execute("UPDATE messages SET offset = offset + 8")
+        db.commit()
+    user = open_spool()
+    assert await user.spool.change(Query(), Release()) == [message.id]
+    assert await user.content(await user.get(message)) == text(700)
 
 
 @given(st.integers(0, HEADER.size + 499), st.integers(1, 255))

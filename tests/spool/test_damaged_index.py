@@ -15,11 +15,11 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.spool.conftest import OpenSpool
-from tests.support.spools import TINY, WITHIN_S, SpoolUser, envelope, text
+from tests.support.spools import ORIGIN, TINY, WITHIN_S, SpoolUser, envelope, text
 
 from waystation_relay.mail.message import Message, Progress, Status
 from waystation_relay.mail.reply import reply
-from waystation_relay.spool import header
+from waystation_relay.spool import header, rows
 from waystation_relay.spool.mend import ENVELOPE_LOST, PROGRESS_LOST
 from waystation_relay.spool.values import (
     FailureKind,
@@ -237,6 +237,7 @@ async def test_second_accident_keeps_what_the_first_left(open_spool: OpenSpool, 
     """Losing the index twice does not write over the files kept the first time, though numbers start anew."""
     spool = tmp_path / "spool"
     for n in (1, 2, 3):
+        await open_spool().close()  # with nothing left to count on, numbers begin again
         user = open_spool()
         await user.take(text(300, n))
         await user.close()
@@ -303,6 +304,30 @@ async def test_damage_met_while_running_is_salvaged_at_the_next_start(
     for message in await user.due():
         assert await user.content(message) == written[message.queue_id][1]
     await user.take(b"mail is taken again")
+
+
+async def test_damaged_list_of_tables_costs_nothing(open_spool: OpenSpool, tmp_path: Path) -> None:
+    """A name is overwritten in SQLite's list of tables: they are where they always are, all mail is back."""
+    user = open_spool()
+    written = await fill(user)
+    await user.close()
+    index = tmp_path / "spool" / "index"
+    content = index.read_bytes()
+    assert b"CREATE TABLE messages" in content
+    index.write_bytes(content.replace(b"CREATE TABLE messages", b"CREATE TABLE massages", 1))
+    user = open_spool()
+    assert user.named("spool.index_salvaged")[0]["messages"] == len(written)
+    assert {m.queue_id: await user.content(m) for m in await user.due()} == {
+        queue_id: content for queue_id, (_, content) in written.items()
+    }
+
+
+def test_envelope_of_another_message_is_none(tmp_path: Path) -> None:
+    """Two rows swapped by a damaged page: each envelope knows whose it is."""
+    blob = rows.seal(8, envelope("bob@next.test"), ORIGIN)
+    assert rows.unseal(8, blob).envelope == envelope("bob@next.test")
+    with pytest.raises(rows.Unreadable):
+        rows.unseal(7, blob)
 
 
 # Any byte

@@ -1,10 +1,13 @@
 """Finding what is due: in order, page by page, nothing twice and nothing left out."""
 
+from pathlib import Path
+
 from tests.spool.conftest import OpenSpool
 from tests.support.spools import SpoolUser, text
 
 from waystation_relay.aio.clock import ManualClock
 from waystation_relay.mail.message import Progress
+from waystation_relay.spool.index import Index
 from waystation_relay.spool.values import Cursor, Hold, Query, RetryNow
 
 NOW = 1_800_000_000.0
@@ -103,3 +106,18 @@ async def test_ids_never_repeat_though_the_clock_goes_back(open_spool: OpenSpool
     clock.jump(-3600)
     third = await open_spool(clock=clock).take(b"third")
     assert third.id > second.id
+
+
+def test_floor_of_ids_only_rises(tmp_path: Path) -> None:
+    """A message that took long to arrive has an old id: it does not lower the floor of the newer ones."""
+    index = Index(tmp_path / "index")
+    index.begin()
+    index.reserve(10**15)
+    index.commit()
+    index.begin()
+    index.rollback()
+    index.begin()
+    index.reserve(5)
+    index.commit()
+    assert index.counter("id_floor") > 10**15
+    index.close()

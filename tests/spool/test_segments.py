@@ -2,15 +2,19 @@
 
 import asyncio
 import random
+import sqlite3
 from pathlib import Path
 
 import msgspec
 import pytest
 from tests.spool.conftest import OpenSpool
-from tests.support.spools import TINY, WITHIN_S, SpoolUser, text
+from tests.support.spools import TINY, WITHIN_S, SpoolUser, envelope, text
 
-from waystation_relay.mail.message import Message, Status
-from waystation_relay.spool.draft import Draft
+from waystation_relay.mail.message import Message, Place, Status
+from waystation_relay.spool.batch import Inbox
+from waystation_relay.spool.bodies import place_of
+from waystation_relay.spool.draft import Draft, Flow
+from waystation_relay.spool.operations import Stop, Write
 from waystation_relay.spool.segments import HEADER
 from waystation_relay.spool.values import ReadFailure
 
@@ -220,3 +224,68 @@ async def test_index_gives_its_room_back(open_spool: OpenSpool, tmp_path: Path) 
     user = open_spool(tuning=tuning)
     assert [await user.content(m) for m in await user.due()] == [text(9_000, 1), text(9_000, 2)]
     assert user.events == []
+
+
+async def test_body_that_moved_while_it_was_looked_up(
+    user: SpoolUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compacted between the look into the index and that into the file: looked up again, not damage."""
+    message = await user.get(await user.take(text(300)))
+    assert message.place is not None
+    places = [msgspec.structs.replace(message.place, segment=4711)]
+
+    def stale_first(db: sqlite3.Connection, message_id: int) -> Place:
+        return places.pop() if places else place_of(db, message_id)
+
+    monkeypatch.setattr("waystation_relay.spool.bodies.place_of", stale_first)
+    assert await user.content(message) == text(300)
+    assert places == []
+    assert user.named("spool.corrupt") == []
+
+
+async def test_failed_batch_is_not_written_over(user: SpoolUser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a failed write may have left in a segment keeps its place: the next body goes behind it."""
+    first = await user.get(await user.take(text(300, 1)))
+
+    def full(fd: int, parts: object, offset: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("waystation_relay.spool.layout.os.pwritev", full)
+        assert await user.accept(await user.draft(text(300, 2)), envelope()) is not None
+    async with asyncio.timeout(WITHIN_S):
+        while user.spool.refusal() is not None:
+            await asyncio.sleep(0.001)
+    third = await user.get(await user.take(text(300, 3)))
+    assert first.place is not None
+    assert third.place is not None
+    if third.place.segment == first.place.segment:
+        assert third.place.offset >= first.place.offset + 300 + HEADER.size + 300 + HEADER.size
+    assert [await user.content(m) for m in (first, third)] == [text(300, 1), text(300, 3)]
+
+
+class Deaf:
+    """Where a draft of which nothing is sent sends it."""
+
+    memory_bytes, chunk_bytes = TINY.memory_bytes, TINY.stream_chunk_bytes
+
+    def send(self, flow: Flow, chunks: list[bytes]) -> None: ...
+
+    def drop(self, flow: Flow) -> None: ...
+
+
+def test_batch_is_bounded_in_bytes() -> None:
+    """Bodies and chunks that wait fill a batch up to about its size; the rest waits for the next."""
+    inbox = Inbox(msgspec.structs.replace(TINY, batch_bytes=1_000))
+    flow = Flow(Draft(1, "q", 0.0, Deaf()))
+    for _ in range(10):
+        inbox.put(Write(flow, [bytes(150), bytes(150)]))
+    assert [len(inbox.take(0)) for _ in range(4)] == [4, 4, 2, 0]
+
+
+def test_batch_is_bounded_in_operations() -> None:
+    """However many wait, nobody's commit takes longer than a batch."""
+    inbox = Inbox(msgspec.structs.replace(TINY, batch_operations=3))
+    for _ in range(7):
+        inbox.put(Stop())
+    assert [len(inbox.take(0)) for _ in range(4)] == [3, 3, 1, 0]

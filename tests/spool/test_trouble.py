@@ -224,6 +224,7 @@ async def test_settlements_are_kept_and_told_in_order(user: SpoolUser) -> None:
             answer = user.settling(change)
             answer.add_done_callback(lambda _, n=n: order.append(n))
             waiting.append(answer)
+            assert await user.accept(user.spool.draft(), envelope()) is not None  # a batch of its own
         failure = await user.accept(user.spool.draft(), envelope())
         assert failure is not None
         assert failure.kind is FailureKind.FULL

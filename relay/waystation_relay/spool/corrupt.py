@@ -126,7 +126,8 @@ def _copy_record(source: Path, message_id: int, place: Place, target: Path) -> t
         return False, False
     out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        found = os.pread(fd, HEADER.size, max(0, place.offset - HEADER.size))
+        at = place.offset - HEADER.size
+        found = os.pread(fd, HEADER.size, at) if at >= 0 else b""
         done = 0
         while done < place.length:
             piece = os.pread(fd, min(PIECE_BYTES, place.length - done), place.offset + done)
