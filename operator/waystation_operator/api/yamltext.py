@@ -128,7 +128,12 @@ class _Builder:
         """Numbers, booleans and null by their YAML type; all else (dates too) is text, as in JSON."""
         if node.tag not in _NUMBERS:
             return node.value
-        return self._scalars.construct_object(node)
+        try:
+            return self._scalars.construct_object(node)
+        except (ValueError, LookupError) as error:  # a tag may claim what the text is not: ``!!int x``
+            kind = node.tag.rpartition(":")[2]
+            what = f"{node.value!r:.60} is no {kind}"
+            raise MarkedYAMLError(problem=what, problem_mark=node.start_mark) from error
 
     def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
         body: dict[str, Any] = {}
