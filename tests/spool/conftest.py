@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from tests.support.privileges import refused
 from tests.support.spools import SpoolUser
 
 OpenSpool = Callable[..., SpoolUser]
@@ -65,7 +66,7 @@ def failing_disk() -> Iterator[tuple[Path, Callable[[], None]]]:
         assert mkfs.returncode == 0, mkfs.stderr
         loop = run("/usr/sbin/losetup", "--find", "--show", image)
         if loop.returncode:
-            pytest.skip(f"a loop device: {loop.stderr.strip()}")
+            refused(f"a loop device: {loop.stderr.strip()}")
         device = Path(loop.stdout.strip())
         try:
             mount(str(device).encode(), str(disk), b"ext4", b"errors=remount-ro")
@@ -82,7 +83,7 @@ DETACH = 2  # MNT_DETACH
 
 def mount(source: bytes, folder: str, kind: bytes, options: bytes) -> None:
     if LIBC.mount(source, folder.encode(), kind, 0, options):
-        pytest.skip(f"mounting {kind.decode()}: {os.strerror(ctypes.get_errno())}")
+        refused(f"mounting {kind.decode()}: {os.strerror(ctypes.get_errno())}")
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:

@@ -11,23 +11,18 @@ A zone's text needs neither ``$TTL`` nor SOA and NS: they are put before it.
 
 import asyncio
 import contextlib
-import os
-import signal
 import socket
-import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self, cast
+from typing import cast
 
 import dns.exception
 import dns.message
 import dns.query
+from tests.support.daemon import Daemon
 from tests.support.ports import free_port
 from tests.support.programs import program
-from tests.support.waiting import until
 
-_START_WITHIN_S = 10.0
-_STOP_WITHIN_S = 5.0
 NEGATIVE_TTL_S = 60
 
 _HEAD = f"""$TTL 300
@@ -37,64 +32,18 @@ ns 300 IN A 127.0.0.1
 """
 
 
-class _Daemon:
-    """A child process in the foreground that answers on ``port``; ended by its process id."""
-
-    name: str
+class _DnsServer(Daemon):
+    """Answers on ``port``."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
-        self.folder = folder / f"{self.name}-{self.port}"
-        self.folder.mkdir(parents=True)
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(folder, str(self.port))
 
-    def command(self) -> list[str]:
-        raise NotImplementedError
-
-    def start(self) -> None:
-        log = self.folder / "log"
-        with log.open("ab") as out:
-            self._process = subprocess.Popen(
-                self.command(),
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,  # nsd forks; the whole group is ended together
-            )
-
-        def ready() -> bool:
-            assert self._process is not None
-            code = self._process.poll()
-            assert code is None, f"{self.name} ended with {code}: {log.read_text(errors='replace')[-2000:]}"
-            return answers(self.port)
-
-        try:
-            until(ready, f"{self.name} to answer", within_s=_START_WITHIN_S, every_s=0.02)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(_STOP_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def is_ready(self) -> bool:
+        return answers(self.port)
 
 
-class Nsd(_Daemon):
+class Nsd(_DnsServer):
     """An authoritative server. ``zones``: origin → records in master-file form, relative names allowed."""
 
     name = "nsd"
@@ -130,7 +79,7 @@ remote-control:
         return [program("nsd"), "-d", "-c", str(self.folder / "nsd.conf")]
 
 
-class Unbound(_Daemon):
+class Unbound(_DnsServer):
     """A recursive resolver that knows nothing but ``stubs``: zone → ports of its authoritative servers."""
 
     name = "unbound"

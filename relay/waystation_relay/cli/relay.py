@@ -22,7 +22,8 @@ EXIT_ENVIRONMENT = 1
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    required=True,
+    default="/var/spool/waystation",
+    show_default=True,
     help="The folder of the queue, on a volume that outlives the process.",
 )
 @click.option("--bind", default="0.0.0.0", show_default=True, help="Address the SMTP listeners bind to.")  # noqa: S104 -- a pod's own address is not known beforehand
