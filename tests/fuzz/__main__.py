@@ -83,12 +83,10 @@ def keep(name: str) -> None:
     """Some of the inputs found, small ones and large ones."""
     found = target.load(name)
     known = set(found.corpus().values())
-    fresh = sorted(
-        (path.read_bytes() for path in _inputs(name).iterdir()), key=lambda data: (len(data), data)
-    )
-    fresh = [data for data in fresh if data and data not in known]
-    step = max(1, len(fresh) // KEPT_FILES)
-    for data in fresh[::step][:KEPT_FILES]:
+    inputs = {path.read_bytes() for path in _inputs(name).iterdir()}
+    fresh = sorted(inputs - known - {b""}, key=lambda data: (len(data), data))
+    chosen = fresh[:: max(1, len(fresh) // KEPT_FILES)][:KEPT_FILES]
+    for data in chosen:
         (found.folder / f"found-{hashlib.sha256(data).hexdigest()[:12]}").write_bytes(data)
     print(f"{name}: {len(chosen)} of {len(fresh)} inputs kept")
 
