@@ -8,10 +8,12 @@ run. It is printed by whatever fails.
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.fault import library
+from tests.fault.lab import Laboratory
 
 ROUNDS = int(os.environ.get("DURABILITY_ROUNDS", "1"))
 SEED = int(os.environ.get("DURABILITY_SEED") or (1 if os.environ.get("CI") else random.randrange(10**6)))
@@ -26,3 +28,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library.build(tmp_path_factory.mktemp("shim"))
+
+
+@pytest.fixture(scope="session")
+def laboratory(shim: Path) -> Iterator[Laboratory]:
+    laboratory = Laboratory(shim)
+    yield laboratory
+    laboratory.close()

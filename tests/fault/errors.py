@@ -17,8 +17,8 @@ from tests.fault.lab import Lab
 from tests.fault.library import rule
 from tests.fault.powercut import AFTER_A_CUT, Findings, cut, look, recording
 from tests.fault.promises import Ledger
-from tests.fault.work import Worker
-from tests.support.spools import WITHIN_S
+from tests.fault.work import TUNING, Worker
+from tests.support.spools import WITHIN_S, SpoolUser
 
 from waystation_relay.spool.values import SpoolError, SpoolUnavailable
 
@@ -132,7 +132,7 @@ def summary(met: Sequence[Met], firsts: Sequence[int], count: int) -> Any:
     return {
         "calls": count,
         "runs": len(met),
-        "met": sum(bool(one.failures or one.refused) for one in met),
+        "met": sum(bool(one.failures or one.refusals or one.refused or one.broken) for one in met),
         "refused": Counter(one.refused.rpartition(": ")[2] or one.refused for one in met if one.refused),
         "failures": Counter(
             f"{kind}{', permanent' * permanent}" for one in met for kind, permanent in one.failures
@@ -150,3 +150,50 @@ def summary(met: Sequence[Met], firsts: Sequence[int], count: int) -> Any:
 def _said(met: Met) -> bool:
     """Whether the log speaks of the failure."""
     return any(name in ("spool.failing", "spool.broken") for name, _ in met.events)
+
+
+def starts(lab: Lab, errors: Sequence[int]) -> Any:
+    """Opening a spool with mail in it, each of its calls refused in turn: what is said, and what is left."""
+    folder = lab.folder / "disk"
+    folder.mkdir()
+
+    async def work() -> None:
+        worker = Worker(folder / "spool", random.Random(1), notes.append)
+        await worker.work(STEPS)
+        await worker.close()
+
+    async def start() -> list[str]:
+        try:
+            user = SpoolUser(folder / "spool", tuning=TUNING)
+        except SpoolError as error:
+            return [str(error)]
+        await user.close()
+        return []
+
+    notes: list[str] = []
+    lab.run(work())
+    refused: list[str] = []
+    unexplained: list[str] = []
+    for error in errors:
+        for operation in ("any", "open", "read"):
+            first = seen = 0
+            while seen >= first:
+                first += 1
+                lab.shim.watch(folder, lab.folder / "journal")
+                lab.shim.rules(rule(operation, error, first=first))
+                said = lab.run(start())
+                seen = lab.shim.seen()
+                lab.shim.rules()
+                lab.shim.ignore()
+                refused += said
+                unexplained += [
+                    text for text in said if f"spool {folder / 'spool'} cannot be used: " not in text
+                ]
+    return {
+        "refused": len(refused),
+        "said": sorted(
+            {text.rpartition(" cannot be used: ")[2].replace(str(folder), "") for text in refused}
+        ),
+        "unexplained": unexplained,
+        "wrong": lab.run(look(folder, Ledger.of(notes))),
+    }

@@ -1,9 +1,10 @@
 """Accidents that taught us something, each told exactly; the result is what a start found wrong."""
 
+import errno
 import random
 import shutil
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.fault.disk import Disk, Fate, lay_out
 from tests.fault.lab import Lab
@@ -13,9 +14,11 @@ from tests.fault.promises import Ledger, Pending, Picture, answer, ask, content_
 from tests.support.spools import SpoolUser
 
 from waystation_relay.mail.message import Status
+from waystation_relay.spool.values import SpoolError
 
 NUMBER, SIZE = 1, 1_500  # a body that is in a segment
 TRIES = 4  # of each fate, where there is any choice
+Result = TypeVar("Result")
 Life = Callable[[Lab, SpoolUser], Awaitable[None]]
 
 
@@ -34,6 +37,26 @@ def folder_not_synced(lab: Lab) -> Any:
     return _told(lab, [(_nothing, [rule("sync", "kill")]), (_take, [])])
 
 
+def log_not_named(lab: Lab) -> Any:
+    """The sync of a name fails, each one in turn, and who asks for it may not say so: SQLite does not."""
+    wrong: list[str] = []
+    first = seen = 0
+    while seen >= first:
+        first += 1
+        folder = lab.folder / "disk"
+        folder.mkdir()
+        lab.run(_live(lab, _nothing, lambda: None))
+        with recording(lab, folder, rule("sync", errno.EIO, name="spool", first=first, times=1)) as so_far:
+            try:
+                past = lab.run(_live(lab, _take, so_far))
+            except (SpoolError, AssertionError):  # not opened, or not accepted
+                past = so_far()
+            seen = lab.shim.seen()
+        wrong += [f"sync {first}: {one}" for one in _cut(lab, past)]
+        shutil.rmtree(folder)
+    return {"syncs": first - 1, "wrong": wrong}
+
+
 def _told(lab: Lab, lives: list[tuple[Life, list[str]]]) -> list[str]:
     """The lives one after the other, those with rules killed by them; cuts just before the last one ends."""
     folder = lab.folder / "disk"
@@ -46,6 +69,10 @@ def _told(lab: Lab, lives: list[tuple[Life, list[str]]]) -> list[str]:
                 lab.shim.rules()
             else:
                 past = lab.run(_live(lab, life, so_far))
+    return _cut(lab, past)
+
+
+def _cut(lab: Lab, past: Recording) -> list[str]:
     disk = Disk(past.before)
     disk.feed(past.steps)
     wrong = []
@@ -62,7 +89,7 @@ def _told(lab: Lab, lives: list[tuple[Life, list[str]]]) -> list[str]:
     return wrong
 
 
-async def _live(lab: Lab, life: Life, so_far: Callable[[], Recording]) -> Recording:
+async def _live(lab: Lab, life: Life, so_far: Callable[[], Result]) -> Result:
     user = SpoolUser(lab.folder / "disk" / "spool")
     await life(lab, user)
     past = so_far()

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from tests.fault.journal import What, read
-from tests.fault.lab import experiment
+from tests.fault.lab import Laboratory
 from tests.fault.library import rule, under
 
 
-def test_the_journal_tells_everything(shim: Path, seed: int) -> None:
+def test_the_journal_tells_everything(laboratory: Laboratory, seed: int) -> None:
     """Replayed in full, it gives the very files a spool's work has left, after kills as well."""
-    said = experiment(shim, "tests.fault.powercut:replayed", seed=seed)
+    said = laboratory.experiment("tests.fault.powercut:replayed", seed=seed)
     assert said["different"] == []
     assert said["files"] > 3
     assert {What(number) for number in said["whats"]} >= {

@@ -201,10 +201,7 @@ class Worker:
         wish = self._ask(changes)
         change = Settlement(message_id, tuple(updates), tuple(removed), tuple(new))
         failure = await self._answered(wish, lambda done: self.user and self.user.spool.settle(change, done))
-        if failure is None and after is not None:
-            self._free[number] = message_id, after
-        if failure is not None:
-            self._free[number] = message_id, picture
+        self._go_on(number, message_id, picture, after, failure)
 
     async def _change(self, number: int, message_id: int, picture: Picture) -> None:
         """What a person may do to the whole message."""
@@ -227,11 +224,24 @@ class Worker:
             await self.user.spool.change(Query(queue_ids=(self.user.spool.queue_id(message_id),)), action)
         except SpoolUnavailable as error:
             failure = error.failure
-        self._answer(wish, failure)
-        if failure is not None:
-            self._free[number] = message_id, picture
-        elif wanted is not None:
-            self._free[number] = message_id, wanted
+        # The change may have been made, and the search for more to change have failed.
+        self._answer(wish, failure, is_sure=False)
+        if failure is None:
+            self._go_on(number, message_id, picture, wanted, None)
+
+    def _go_on(
+        self,
+        number: int,
+        message_id: int,
+        before: Picture,
+        after: Picture | None,
+        failure: SpoolFailure | None,
+    ) -> None:
+        """The message may be worked on again, unless it is gone, or nobody knows what it is like now."""
+        if failure is None and after is not None:
+            self._free[number] = message_id, after
+        if failure is not None and not failure.permanent:
+            self._free[number] = message_id, before
 
     async def _read(self, number: int, message_id: int, picture: Picture) -> None:
         assert self.user is not None
@@ -274,12 +284,12 @@ class Worker:
         put(done)
         return await asyncio.wait_for(answered, WITHIN_S)
 
-    def _answer(self, wish: int, failure: SpoolFailure | None) -> None:
+    def _answer(self, wish: int, failure: SpoolFailure | None, *, is_sure: bool = True) -> None:
         if failure is None:
             self._note(answer("done", wish))
         else:
             self.failures.append(failure)
-            self._note(answer("unsure" if failure.permanent else "failed", wish))
+            self._note(answer("failed" if is_sure and not failure.permanent else "unsure", wish))
 
     def _seen(self, message: Message) -> None:
         """Reports are named by the spool itself. (Large ones are met again when it is opened anew.)"""

@@ -182,6 +182,7 @@ def _bring_into_line(
     sync_directory(layout.segments)
     mark.remove()
     layout.probe.unlink(missing_ok=True)
+    sync_directory(layout.directory)  # SQLite says nothing when it cannot sync the name of its log
     reach("recovery.swept")
     for number, (records, live_bytes) in counted.segments.items():
         if number in on_disk:

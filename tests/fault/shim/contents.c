@@ -131,8 +131,9 @@ static int synced(int fd, int (*sync)(int)) {
     lock();
     enum operation what = file->is_directory ? SYNC_DIRECTORY : SYNC;
     struct verdict verdict = judge(what, file->name);
-    if (verdict.error) { /* Linux marks the pages clean all the same: a later sync knows nothing of them */
-        record(SYNC_FAILED, file->inode, file->is_directory, 0, file->name, "", NULL, 0);
+    if (verdict.error) {
+        if (verdict.error != EINTR) /* Linux marks the pages clean all the same: a later sync knows nothing of them */
+            record(SYNC_FAILED, file->inode, 0, 0, file->name, "", NULL, 0);
         return refused(verdict.error);
     }
     int done = verdict.lie ? 0 : sync(fd);
