@@ -69,7 +69,7 @@ def test_a_failed_sync_of_the_index_ends_the_process(shim: Path, tmp_path: Path)
         relay.start()
         clients.send(relay.port, "a@shop.test", "promised@next.test", content("promised", 40))
         during.touch()
-        with pytest.raises((smtplib.SMTPResponseException, smtplib.SMTPServerDisconnected)) as refused:
+        with pytest.raises(OSError) as refused:  # noqa: PT011 a reply, or nobody there: an outcome came first
             clients.send(relay.port, "a@shop.test", "unpromised@next.test", content("unpromised", 40))
         assert getattr(refused.value, "smtp_code", 421) in (421, 451)
         assert relay.process is not None
@@ -107,7 +107,7 @@ def test_a_disk_over_quota(shim: Path, tmp_path: Path) -> None:
 
 
 def test_bodies_that_cannot_be_read_wait(shim: Path, tmp_path: Path) -> None:
-    """Reading segments fails: those messages are put off, with the reason; others go out, none is set aside."""
+    """Reading segments fails: those messages wait, with the reason; others go out, none is set aside."""
     during = tmp_path / "unreadable"
     with Sink() as sink, FaultyRelay(tmp_path / "relay") as relay:
         relay.configure(route(to(free_port())))
