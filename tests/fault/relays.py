@@ -72,3 +72,16 @@ def is_whole(mail: bytes) -> bool:
     lines = mail.decode().rstrip("\r\n").split("\r\n")
     count, _, _, name = lines[-1].split(" ")
     return f"Subject: {name}" in lines and lines.count(LINE.rstrip("\n")) == int(count)
+
+
+def refused_with(port: int, lines: int) -> int:
+    """The code that a client hears; 250 fails the test."""
+    try:
+        clients.send(port, "a@shop.test", "refused@next.test", content("refused", lines))
+    except smtplib.SMTPSenderRefused as refused:
+        return refused.smtp_code
+    except smtplib.SMTPDataError as refused:
+        return refused.smtp_code
+    except smtplib.SMTPRecipientsRefused as refused:
+        return next(iter(refused.recipients.values()))[0]
+    raise AssertionError("taken")

@@ -2,7 +2,6 @@
 
 import errno
 import random
-import smtplib
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from tests.fault.disk import Disk, Fate, lay_out, snapshot
 from tests.fault.journal import read
 from tests.fault.library import rule
-from tests.fault.relays import Client, FaultyRelay, content, is_whole
+from tests.fault.relays import Client, FaultyRelay, content, is_whole, refused_with
 from tests.support import clients
 from tests.support.ports import free_port
 from tests.support.relay import route, to
@@ -130,16 +129,3 @@ def test_bodies_that_cannot_be_read_wait(shim: Path, tmp_path: Path) -> None:
 
 def waiting(relay: FaultyRelay) -> list[dict[str, object]]:
     return [recipient for message in relay.queue("list") for recipient in message["recipients"]]
-
-
-def refused_with(port: int, lines: int) -> int:
-    """The code that a client hears; 250 fails the test."""
-    try:
-        clients.send(port, "a@shop.test", "refused@next.test", content("refused", lines))
-    except smtplib.SMTPSenderRefused as refused:
-        return refused.smtp_code
-    except smtplib.SMTPDataError as refused:
-        return refused.smtp_code
-    except smtplib.SMTPRecipientsRefused as refused:
-        return next(iter(refused.recipients.values()))[0]
-    raise AssertionError("taken")
