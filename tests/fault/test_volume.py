@@ -42,7 +42,7 @@ def delivered(relay: FaultyRelay, sink: Sink, wanted: set[str]) -> None:
 
 
 def test_a_volume_full_to_the_last_byte(tmp_path: Path) -> None:
-    """New mail is refused for now, the queue goes out all the same; mail is taken once there is room again."""
+    """New mail is refused for now, the queue goes out all the same; with room again, mail is taken."""
     with volume(tmp_path) as disk, Sink() as sink, relay_on(disk, tmp_path) as relay:
         relay.configure(route(to(sink.port)))
         relay.start()
