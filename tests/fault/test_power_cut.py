@@ -38,7 +38,7 @@ def test_repair_survives_kills_and_power_cuts(laboratory: Laboratory, seed: int,
     """Damage, and a power cut in the midst of dealing with it: the same comes of it as of a quiet repair."""
     said = laboratory.experiment("tests.fault.mishaps:disturb", seed=seed, mishap=mishap, states=20)
     assert said["wrong"] == []
-    assert said["messages"] or mishap == "index missing"
+    assert said["messages"] or said["kept"]
 
 
 def test_files_go_only_when_the_commit_that_let_go_of_them_is_durable(laboratory: Laboratory) -> None:

@@ -143,6 +143,11 @@ class Layout:
             os.ftruncate(fd, len(pid))
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """The file of the same name with something behind it: SQLite's ``-wal`` and ``-shm``, and ours."""
+    return path.with_name(path.name + suffix)
+
+
 def said(error: OSError | SyncFailed) -> str:
     """An error in words a person can act on: what, and which file."""
     if isinstance(error, OSError):

@@ -28,8 +28,9 @@ from waystation_relay.spool import header, salvage
 from waystation_relay.spool.commit import Committer
 from waystation_relay.spool.corrupt import set_aside
 from waystation_relay.spool.failpoints import reach
+from waystation_relay.spool.header import PAGE_BYTES
 from waystation_relay.spool.index import Index, is_damaged
-from waystation_relay.spool.layout import Layout, SyncFailed, said, sync, sync_directory
+from waystation_relay.spool.layout import Layout, SyncFailed, beside, said, sync, sync_directory
 from waystation_relay.spool.operations import Job
 from waystation_relay.spool.schema import Mismatch
 from waystation_relay.spool.segments import Segments
@@ -46,7 +47,10 @@ SEGMENTS = "SELECT segment, count(*), sum(size_bytes) FROM messages WHERE segmen
 # from under it. Sums are of remainders, so that those of ten million ids do not overflow.
 IDS = "SELECT count(*), total(id % 999983) FROM "
 OWNERS = "(SELECT DISTINCT message_id AS id FROM recipients)"
-DUE = "SELECT count(*), total(message_id % 999983), total(CAST(due AS INTEGER) % 999983) FROM recipients "
+DUE = (
+    "SELECT count(*), total(message_id % 999983), total(CAST(due * 1000000 AS INTEGER) % 999983) "
+    "FROM recipients "
+)
 STORED = (
     "SELECT count(*), total(id % 999983), total(segment % 999983), total(size_bytes % 999983) FROM messages "
 )
@@ -56,7 +60,7 @@ MUST_AGREE = {
         f"{IDS} {OWNERS}",
     ),
     "recipients and their due times": (
-        f"{DUE} NOT INDEXED WHERE status = 0",
+        f"{DUE} WHERE +status = 0",  # the plus keeps SQLite from the index, as NOT INDEXED here does not
         f"{DUE} INDEXED BY recipients_due WHERE status = 0",
     ),
     "messages and their segments": (
@@ -112,9 +116,12 @@ def _recover(layout: Layout, tuning: Tuning, event: Event) -> Recovered:
         event("spool.index_missing", {"directory": str(layout.directory)})
         mark.leave()
         salvage.keep_wal(layout)
+    _remove_unborn(layout)
     if not header.is_sound(layout.index_header()):
         raise Mismatch("the header is not as it was made")
     _sync_log(layout)
+    if salvage.is_log_damaged(layout):  # before SQLite opens it, and takes a part of it for the whole
+        raise Mismatch("its log is damaged")
     index = Index(layout.index)
     try:
         reach("recovery.index_opened")
@@ -129,6 +136,17 @@ def _is_index_missing(layout: Layout) -> bool:
     if layout.index.exists() and layout.index.stat().st_size:
         return False
     return salvage.wal_of(layout).exists() or any(layout.segments.iterdir())
+
+
+def _remove_unborn(layout: Layout) -> None:
+    """A power cut while the first index was made may leave it as long as it should be, with nothing in it."""
+    if any(layout.index_header()) or salvage.wal_of(layout).exists() or any(layout.segments.iterdir()):
+        return
+    with contextlib.suppress(FileNotFoundError), layout.index.open("rb") as file:
+        if not any(map(any, iter(lambda: file.read(PAGE_BYTES), b""))):
+            layout.index.unlink()
+            beside(layout.index, "-journal").unlink(missing_ok=True)
+            sync_directory(layout.directory)
 
 
 def _sync_log(layout: Layout) -> None:

@@ -1,7 +1,7 @@
 """A new index from what can still be read of a damaged one.
 
-The damaged files are moved to ``corrupt/`` and read there (SQLite merges the
-WAL into the file while reading). Ids are gathered from every tree that names
+The damaged files are moved to ``corrupt/`` and read there, the WAL merged into
+the file as far as it can be had. Ids are gathered from every tree that names
 them, each read forwards and backwards up to the damage, so that one bad page
 costs the rows on it and no others. A message whose envelope can be had comes
 back, mended (``mend``); where only a body or recipients are left, they are
@@ -22,6 +22,8 @@ so the files are read through before anything is given up for lost.
 """
 
 import contextlib
+import mmap
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,18 +31,19 @@ from pathlib import Path
 import msgspec
 
 from waystation_relay.mail.message import Status
-from waystation_relay.spool import header
+from waystation_relay.spool import header, restore, wal
 from waystation_relay.spool.failpoints import reach
 from waystation_relay.spool.identity import END, RESERVED, queue_id_of
 from waystation_relay.spool.index import ADD_BODY, ADD_MESSAGE, ADD_RECIPIENT
-from waystation_relay.spool.layout import Layout, sync_directory, write_durably
+from waystation_relay.spool.layout import Layout, beside, sync_directory, write_durably
 from waystation_relay.spool.mend import mended
 from waystation_relay.spool.rows import Row, Unreadable
-from waystation_relay.spool.schema import CATALOGUE, INLINE, SET_ASIDE, catalogue, open_writer, text
+from waystation_relay.spool.schema import INLINE, SET_ASIDE, open_writer, text
 
 Event = Callable[[str, dict[str, object]], None]
 
 BODY_LOST = "corrupt: body lost"
+LONGEST_S = 366 * 86400.0  # nobody is due later than this: a bit is wrong, and now is as good a time as any
 IDS = (
     "SELECT id FROM messages ORDER BY id ASC",
     "SELECT id FROM messages ORDER BY id DESC",
@@ -50,8 +53,6 @@ IDS = (
     "SELECT message_id FROM bodies ORDER BY message_id ASC",
     "SELECT message_id FROM bodies ORDER BY message_id DESC",
 )
-# Messages of SQLite's may quote the damage, and then are no UTF-8.
-UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 SUSPECTED = "suspected"
 PIECE_BYTES = 1024 * 1024
 FLOOR = "SELECT value FROM counters WHERE name = 'id_floor'"
@@ -76,7 +77,7 @@ class Mark:
 
 
 def wal_of(layout: Layout) -> Path:
-    return _beside(layout.index, "-wal")
+    return beside(layout.index, "-wal")
 
 
 def keep_wal(layout: Layout) -> None:
@@ -88,6 +89,15 @@ def keep_wal(layout: Layout) -> None:
         wal_of(layout).rename(kept)
         sync_directory(layout.corrupt)
         sync_directory(layout.directory)
+
+
+def is_log_damaged(layout: Layout) -> bool:
+    """Damage in a WAL is nothing that SQLite would mention."""
+    with contextlib.suppress(FileNotFoundError), wal_of(layout).open("rb") as file:
+        if os.fstat(file.fileno()).st_size:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+                return wal.is_damaged(raw)
+    return False
 
 
 def suspect(layout: Layout) -> None:
@@ -114,13 +124,13 @@ def _is_sound(layout: Layout) -> bool:
     try:
         with contextlib.closing(sqlite3.connect(layout.index, isolation_level=None)) as db:
             return db.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]
-    except UNREADABLE:
+    except restore.UNREADABLE:
         return False
 
 
 def read_through(index: Path) -> None:
     """Every byte of an index and its WAL can be read, whatever it says; else OSError, naming the file."""
-    for path in (index, _beside(index, "-wal")):
+    for path in (index, beside(index, "-wal")):
         try:
             with path.open("rb", buffering=0) as file:
                 while file.read(PIECE_BYTES):
@@ -152,13 +162,14 @@ def finish(layout: Layout, event: Event) -> None:
         sync_directory(layout.directory)
         reach("salvage.moved")
     if not layout.index.exists():
-        _beside(layout.index, "-shm").unlink(missing_ok=True)
+        beside(layout.index, "-shm").unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            _beside(layout.index, "-wal").rename(_beside(aside, "-wal"))
+            beside(layout.index, "-wal").rename(beside(aside, "-wal"))
         sync_directory(layout.corrupt)
         sync_directory(layout.directory)
         reach("salvage.wal_moved")
         read_through(aside)
+        restore.merge_log(layout, aside)
         saved, lost = _build(layout, aside, event)
         event("spool.index_salvaged", {"damaged": name, "messages": saved, "lost": lost})
     mark.leave()
@@ -166,12 +177,12 @@ def finish(layout: Layout, event: Event) -> None:
 
 def _build(layout: Layout, aside: Path, event: Event) -> tuple[int, int]:
     """Write the new index under another name, then give it its own."""
-    new = _beside(layout.index, ".new")
+    new = beside(layout.index, ".new")
     for suffix in ("", "-wal", "-shm"):
-        _beside(new, suffix).unlink(missing_ok=True)
+        beside(new, suffix).unlink(missing_ok=True)
     db = open_writer(new)
-    _restore_header(aside)
-    _restore_catalogue(aside)
+    restore.header_of(aside)
+    restore.catalogue_of(aside)
     saved = lost = last = 0
     with contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as old:
         old.text_factory = text
@@ -201,35 +212,9 @@ def _build(layout: Layout, aside: Path, event: Event) -> tuple[int, int]:
     return saved, lost
 
 
-def _restore_header(aside: Path) -> None:
-    """What never changes in the header is known; as it was found, it stays beside the file."""
-    with aside.open("r+b") as file:
-        found = file.read(header.SIZE)
-        right = header.restored(found, aside.stat().st_size)
-        if found and found != right:
-            write_durably(_beside(aside, "-header"), found)
-            file.seek(0)
-            file.write(right)
-
-
-def _restore_catalogue(aside: Path) -> None:
-    """The tables' names and places are known: damage to their list need not cost the tables."""
-    with (
-        contextlib.suppress(*UNREADABLE),
-        contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as old,
-    ):
-        old.execute("PRAGMA writable_schema=ON")
-        old.text_factory = text
-        if old.execute(CATALOGUE).fetchall() != catalogue():
-            old.execute("BEGIN")
-            old.execute("DELETE FROM sqlite_master")
-            old.executemany("INSERT INTO sqlite_master VALUES (?,?,?,?,?)", catalogue())
-            old.execute("COMMIT")
-
-
 def _readable(old: sqlite3.Connection, sql: str) -> Iterator[tuple[int]]:
     """Numbers up to the damage."""
-    with contextlib.suppress(*UNREADABLE):
+    with contextlib.suppress(*restore.UNREADABLE):
         for (number,) in old.execute(sql):
             if isinstance(number, int) and 0 < number < END:
                 yield (number,)
@@ -238,7 +223,7 @@ def _readable(old: sqlite3.Connection, sql: str) -> Iterator[tuple[int]]:
 def _rows(old: sqlite3.Connection, sql: str, number: int) -> list[Row]:
     try:
         return old.execute(sql, (number,)).fetchall()
-    except UNREADABLE:
+    except restore.UNREADABLE:
         return []
 
 
@@ -247,7 +232,11 @@ def _copy(old: sqlite3.Connection, db: sqlite3.Connection, number: int) -> bool:
     found = _rows(old, "SELECT * FROM messages WHERE id = ?", number)
     if not found:
         return False
-    recipients = _rows(old, "SELECT * FROM recipients WHERE message_id = ? ORDER BY number", number)
+    recipients = [
+        row
+        for row in _rows(old, "SELECT * FROM recipients WHERE message_id = ? ORDER BY number", number)
+        if row[0] == number  # from a tree that is out of order a lookup may bring another's
+    ]
     bodies = _rows(old, "SELECT * FROM bodies WHERE message_id = ?", number)
     try:
         _insert(db, found[0], recipients, bodies)
@@ -272,6 +261,13 @@ def _insert(db: sqlite3.Connection, message: Row, recipients: list[Row], bodies:
             (*row[:2], int(Status.HELD), *row[3:6], "storage", row[7] or BODY_LOST, row[8])
             for row in recipients
         ]
+    arrival = number / 1_000_000
+    recipients = [
+        row
+        if not isinstance(row[3], float) or row[3] < arrival + LONGEST_S
+        else (*row[:3], arrival, *row[4:])
+        for row in recipients
+    ]
     db.execute(ADD_MESSAGE, (*message[:5], segment, *message[6:8], sealed))
     db.executemany(ADD_RECIPIENT, recipients)
     if segment == INLINE:
@@ -289,7 +285,3 @@ def _describe(layout: Layout, old: sqlite3.Connection, number: int, event: Event
     left = {"queue_id": queue_id, "why": "envelope lost", "recipients": [row[0] for row in recipients]}
     write_durably(layout.corrupt / f"{queue_id}.json", msgspec.json.format(msgspec.json.encode(left)))
     event("spool.corrupt", {"queue_id": queue_id, "text": "envelope lost"})
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
