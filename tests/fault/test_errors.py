@@ -46,7 +46,7 @@ TROUBLES = {
     "too many open files": Trouble("open", errno.EMFILE, {"io"}),
     "interrupted": Trouble("any", errno.EINTR, LOST, times=1, breaks=True, least=0),
     "short writes": Trouble("write", "short", set(), least=0),
-    "slow": Trouble("any", "wait:1", set(), least=0),
+    "slow": Trouble("sync", "wait:2", set(), least=0),
 }
 
 
