@@ -20,9 +20,14 @@ SEED = int(os.environ.get("DURABILITY_SEED") or (1 if os.environ.get("CI") else 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes a ``seed`` runs once a round."""
+    """A test that takes a ``seed`` runs once a round. Its name does not tell it: workers agree on names."""
     if "seed" in metafunc.fixturenames:
-        metafunc.parametrize("seed", range(SEED, SEED + ROUNDS), ids=lambda seed: f"seed{seed}")
+        metafunc.parametrize("seed", range(ROUNDS), ids=lambda number: f"round{number + 1}", indirect=True)
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    return SEED + int(request.param)
 
 
 @pytest.fixture(scope="session")
