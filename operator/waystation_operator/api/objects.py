@@ -50,6 +50,14 @@ class Namespace:
 Object = RelayPool | MailRoute | Secret | Namespace
 
 
+def timestamp(text: str) -> float:
+    """RFC 3339 → Unix seconds; 0 for what is none."""
+    try:
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
+
+
 class _Open(Group):
     """What Kubernetes itself owns: fields of no interest here are passed over."""
 
@@ -62,9 +70,7 @@ class _Meta(_Open):
     creation_timestamp: str = ""
 
     def created(self) -> float:
-        if not self.creation_timestamp:
-            return 0.0
-        return datetime.datetime.fromisoformat(self.creation_timestamp).timestamp()
+        return timestamp(self.creation_timestamp)
 
     @field_validator("creation_timestamp")
     @classmethod
