@@ -5,17 +5,23 @@ field known, of its type and in its range) and has passed ``check``. Shape
 errors are reported one at a time (the decoder stops at the first); once the
 shape is right all cross-field findings are reported together. ``encode`` gives equal
 documents equal bytes, so ``digest`` can be compared between the operator and
-its relays.
+its relays. It covers the files beside the document that the document names
+(``material``): a renewed certificate is a new configuration.
 """
 
 import hashlib
 import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import msgspec
 
 from waystation_contract import check
 from waystation_contract.check import ConfigError, Finding
-from waystation_contract.model import VERSION, Document
+from waystation_contract.model import VERSION, Document, SmartHost
+
+CERTIFICATE = ("crt", "key")
+CREDENTIAL = ("username", "password")
 
 MAX_BYTES = 16 * 2**20  # far above what a Secret can carry; a bound for what a relay will read
 
@@ -39,7 +45,7 @@ class _Head(msgspec.Struct):
 
 
 def decode(data: bytes) -> tuple[Document, str]:
-    """The document in ``data`` and its digest. Raises :class:`ConfigError` and nothing else."""
+    """The document in ``data`` and its digest by itself. Raises :class:`ConfigError` and nothing else."""
     if len(data) > MAX_BYTES:
         raise ConfigError(
             (Finding("", f"{len(data)} bytes", f"is larger than {MAX_BYTES} bytes", "split the pool"),)
@@ -69,9 +75,33 @@ def encode(document: Document) -> bytes:
     return msgspec.json.encode(document, order="sorted")
 
 
-def digest(document: Document) -> str:
-    """SHA-256 of the canonical bytes, in hexadecimal."""
-    return hashlib.sha256(encode(document)).hexdigest()
+def digest(document: Document, files: Mapping[str, bytes] = MappingProxyType({})) -> str:
+    """The hash that names a configuration, in hexadecimal.
+
+    ``files`` are those beside the document, by name; it matters what is in
+    those that the document names, and nothing else. Without any it is the
+    SHA-256 of the canonical bytes.
+    """
+    whole = hashlib.sha256(encode(document))
+    for name in material(document):
+        if name in files:
+            whole.update(f"\n{name} {hashlib.sha256(files[name]).hexdigest()}".encode())
+    return whole.hexdigest()
+
+
+def material(document: Document) -> tuple[str, ...]:
+    """The files that have to lie beside the document, in order: ``relay-tls.crt``, ``upstream.password``."""
+    return tuple(sorted(set(_material(document))))
+
+
+def _material(document: Document) -> Iterator[str]:
+    for listener in document.listeners:
+        if listener.certificate:
+            yield from (f"{listener.certificate}.{part}" for part in CERTIFICATE)
+    for route in document.routes:
+        for backend in route.backends:
+            if isinstance(backend, SmartHost) and backend.credential:
+                yield from (f"{backend.credential}.{part}" for part in CREDENTIAL)
 
 
 def _version(found: int) -> Finding:

@@ -10,6 +10,7 @@ from tests.support.certificates import Authority
 from tests.support.programs import program
 from tests.support.relay import document, listener, route, to
 
+from waystation_contract import codec
 from waystation_contract.check import ConfigError
 from waystation_contract.model import Document, ListenerTLS, Quarantine
 from waystation_relay.config.load import ConfigUnreadableError, load
@@ -44,7 +45,15 @@ def test_everything_named_is_read(secure: Path) -> None:
     assert (login.username, login.password) == ("app", "pässword ")
     context = snapshot.certificate("relay-tls")
     assert context.minimum_version.name == "TLSv1_2"
-    assert len(snapshot.hash) == 64
+
+
+def test_the_hash_is_the_one_that_the_operator_computes(secure: Path) -> None:
+    """From the document and all files that it means to write, whatever else lies in the folder."""
+    (secure.parent / "left-over.crt").write_bytes(b"x")
+    files = {file.name: file.read_bytes() for file in secure.parent.iterdir()}
+    snapshot = load(secure)
+    assert snapshot.hash == codec.digest(snapshot.document, files)
+    assert snapshot.hash != codec.digest(snapshot.document)
 
 
 def test_a_password_is_never_shown(secure: Path) -> None:
@@ -146,14 +155,14 @@ def test_a_login_that_no_server_could_be_told(secure: Path, name: str, content: 
 
 
 def test_a_renewed_certificate_is_for_new_connections(secure: Path) -> None:
-    """Whoever holds the old snapshot goes on with the old certificate; the new one has its own."""
+    """Whoever holds the old snapshot goes on with the old certificate; the new one has its own, and its hash."""
     before = load(secure)
     issued = Authority(secure.parent).issue("relay.test")
     shutil.copyfile(issued.chain, secure.parent / "relay-tls.crt")
     shutil.copyfile(issued.key, secure.parent / "relay-tls.key")
     after = load(secure)
     assert before.certificate("relay-tls") is not after.certificate("relay-tls")
-    assert before.hash == after.hash  # of the document; material is not part of it
+    assert before.hash != after.hash
 
 
 def test_a_document_with_mistakes(tmp_path: Path) -> None:

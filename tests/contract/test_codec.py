@@ -55,6 +55,46 @@ def test_digest_of_the_small_document_is_stable() -> None:
     assert codec.digest(SMALL) == "c4ff64e2a385c18eb9e2f0515f57fc5d5b5a71434d8749c839bcd4c88fd44e1d"
 
 
+FILES = {
+    "mail.tls.crt": b"chain",
+    "mail.tls.key": b"key",
+    "mail.up.username": b"app",
+    "mail.up.password": b"secret",
+}
+
+
+def test_the_files_that_have_to_lie_beside_the_document() -> None:
+    """Each once, in order, however often it is named."""
+    assert codec.material(small(routes=SMALL.routes * 2)) == tuple(sorted(FILES))
+    assert codec.material(small(routes=SMALL.routes[1:])) == ("mail.tls.crt", "mail.tls.key")
+
+
+def test_digest_of_a_document_with_files_is_stable() -> None:
+    """The operator and relays of another version have to come to the same one."""
+    assert codec.digest(SMALL, FILES) == ("882542b63faed5ff17f0c4154839f6a669571786bd5aa02ca169c8fea0edb666")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param({}, id="no files"),
+        pytest.param({"mail.tls.crt": b"chain"}, id="one of them"),
+        pytest.param({**FILES, "mail.up.password": b"secret\n"}, id="another password"),
+        pytest.param({**FILES, "mail.tls.crt": b"key", "mail.tls.key": b"chain"}, id="exchanged"),
+    ],
+)
+def test_other_files_are_another_configuration(files: dict[str, bytes]) -> None:
+    """A Secret that was rotated shows as a new digest, though the document is the same."""
+    assert codec.digest(SMALL, files) != codec.digest(SMALL, FILES)
+
+
+def test_files_that_the_document_does_not_name_do_not_count() -> None:
+    """What else is in a folder is no part of the configuration."""
+    beside = {**FILES, "old.crt": b"x", "config.json": b"{}"}
+    assert codec.digest(SMALL, beside) == codec.digest(SMALL, FILES)
+    assert codec.digest(SMALL, {"old.crt": b"x"}) == codec.digest(SMALL)
+
+
 def test_defaults_may_be_left_out() -> None:
     """A document without the fields that have defaults is the one that has them written out."""
     body = raw()

@@ -94,7 +94,9 @@ class RelayProcess:
 
     def apply(self, *routes: Route, **fields: Any) -> None:
         """A new document for the running relay, which has taken it when this returns."""
-        wanted = codec.digest(self.configure(*routes, **fields))
+        written = self.configure(*routes, **fields)
+        beside = {file.name: file.read_bytes() for file in self.config.parent.iterdir()}
+        wanted = codec.digest(written, beside)
         assert self.process is not None
         self.process.send_signal(signal.SIGHUP)
 

@@ -37,12 +37,12 @@ def taken_ports(desired: Desired, current: Record | None) -> Iterator[str]:
 
 
 def write(layout: Layout, placement: Placement, desired: Desired) -> dict[str, str]:
-    """Every pod's folder, and what ought to run; the digest of each pod's document, by pod."""
+    """Every pod's folder, and what ought to run; the digest of each pod's configuration, by pod."""
     digests: dict[str, str] = {}
     for pod in placement.pods:
         document, files = document_of(pod, placement, desired.settings.dns)
         write_pod(layout, pod.name, document, files)
-        digests[pod.name] = codec.digest(document)
+        digests[pod.name] = codec.digest(document, files)
     records.write_desired(layout, desired)
     return digests
 
