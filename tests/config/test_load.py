@@ -155,7 +155,7 @@ def test_a_login_that_no_server_could_be_told(secure: Path, name: str, content: 
 
 
 def test_a_renewed_certificate_is_for_new_connections(secure: Path) -> None:
-    """Whoever holds the old snapshot goes on with the old certificate; the new one has its own, and its hash."""
+    """Whoever holds the old snapshot goes on with the old certificate; the new one has another hash."""
     before = load(secure)
     issued = Authority(secure.parent).issue("relay.test")
     shutil.copyfile(issued.chain, secure.parent / "relay-tls.crt")

@@ -282,7 +282,9 @@ class Counted:
         self.notices: list[str] = []
         self.opened = self.failed = 0
 
-    def delivery(self, route: str, outcome: str, reason: str, latency_s: float, count: int) -> None:
+    def delivery(
+        self, route: str, outcome: str, reason: str, latency_s: float, count: int, now: float
+    ) -> None:
         assert latency_s >= 0
         self.deliveries.append((route, outcome, reason, count))
 

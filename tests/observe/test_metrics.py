@@ -8,6 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from waystation_relay.observe.catalogue import CATALOGUE, PREFIX, Kind
 from waystation_relay.observe.metrics import Metrics
 
+NOW = 1_800_000_000.0
+
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Every sample as a scrape would read it: (name, labels) → value."""
@@ -45,13 +47,27 @@ def test_what_is_accepted_is_counted_and_measured() -> None:
 def test_a_delivery_counts_its_recipients() -> None:
     """Three recipients in one transaction are three deliveries, each with the message's latency."""
     metrics = Metrics()
-    metrics.delivery("mail/all", "delivered", "", 0.3, 3)
-    metrics.delivery("mail/all", "deferred", "greylisted", 9.0, 1)
+    metrics.delivery("mail/all", "delivered", "", 0.3, 3, NOW)
+    metrics.delivery("mail/all", "deferred", "greylisted", 9.0, 1, NOW + 5)
     assert value(metrics, "deliveries_total", route="mail/all", outcome="delivered", reason="") == 3
     assert value(metrics, "deliveries_total", route="mail/all", outcome="deferred", reason="greylisted") == 1
     assert value(metrics, "delivery_latency_seconds_count", route="mail/all") == 3
     assert value(metrics, "delivery_latency_seconds_bucket", route="mail/all", le="0.5") == 3
     assert value(metrics, "delivery_latency_seconds_bucket", route="mail/all", le="0.25") == 0
+
+
+def test_the_last_of_each_outcome_is_remembered() -> None:
+    """Of each route: when it delivered last, and when it last did not."""
+    metrics = Metrics()
+    for seconds, outcome in enumerate(("deferred", "delivered", "failed", "delivered")):
+        metrics.delivery("mail/all", outcome, "", 0.1, 1, NOW + seconds)
+    metrics.delivery("mail/other", "deferred", "dns", 0.1, 1, NOW + 9)
+    assert metrics.latest == {
+        ("mail/all", "deferred"): NOW,
+        ("mail/all", "failed"): NOW + 2,
+        ("mail/all", "delivered"): NOW + 3,
+        ("mail/other", "deferred"): NOW + 9,
+    }
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def _tell(
     reason = "" if isinstance(outcome, Delivered) else outcome.reason.value
     latency_s = max(0.0, now - message.arrival)
     kind = type(outcome).__name__
-    metrics.delivery(route, kind.lower(), reason, latency_s, len(addresses))
+    metrics.delivery(route, kind.lower(), reason, latency_s, len(addresses), now)
     fields: dict[str, object] = {
         "queue_id": message.queue_id,
         "recipients": addresses[:RECIPIENTS_LOGGED],

@@ -82,6 +82,7 @@ class Metrics(Collector):
             if metric.kind is Kind.COUNTER and not metric.labels:
                 self._counts[metric.name].add(amount=0)
         self._readers: dict[str, Callable[[], Reading]] = {}
+        self.latest: dict[Labels, float] = {}  # by route and outcome: when there last was one
         self._latency_bounds = BY_NAME["delivery_latency_seconds"].buckets
         self._latencies = self._spreads["delivery_latency_seconds"]
         self._sizes = self._spreads["message_bytes"][()]
@@ -125,8 +126,11 @@ class Metrics(Collector):
     def connection_failed(self) -> None:
         self._counts["connections_total"].add(("failed",))
 
-    def delivery(self, route: str, outcome: str, reason: str, latency_s: float, count: int) -> None:
+    def delivery(
+        self, route: str, outcome: str, reason: str, latency_s: float, count: int, now: float
+    ) -> None:
         """``count`` recipients had one outcome; ``outcome`` is delivered, deferred or failed."""
+        self.latest[route, outcome] = now
         key = (route, outcome, reason)
         self._deliveries[key] = self._deliveries.get(key, 0) + count
         if outcome == "delivered":
