@@ -30,7 +30,7 @@ def planned(case: str) -> str:
             {
                 "document": json.loads(codec.encode(plan.document)) if plan.document else None,
                 "files": {name: len(data) for name, data in sorted(plan.files.items())},
-                "notices": list(plan.notices),
+                "notices": list(map(str, plan.notices)),
             }
             for plan in plans
         ],

@@ -13,6 +13,7 @@ from waystation_operator.api.wire import (
     DNSServer,
     Duration,
     FreeForm,
+    ObjectName,
     OptionalIP,
     OptionalObjectName,
     Quantity,
@@ -122,6 +123,19 @@ class Autoscaling(Group):
     )
 
 
+class NetworkPolicy(Group):
+    enabled: bool = Field(
+        default=False,
+        description="Whether to make a NetworkPolicy: SMTP ports open to all, the admin port only to the "
+        "operator, the pool's own pods and the namespaces of monitoring. Cluster only.",
+    )
+    monitoring: dict[str, str] = Field(
+        default_factory=dict,
+        description="Labels of the namespaces whose pods may reach the admin port too, for Prometheus; "
+        "empty: of none. Cluster only.",
+    )
+
+
 class Service(Group):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
         default="ClusterIP", description="Type of the Service that clients connect to. Cluster only."
@@ -129,11 +143,20 @@ class Service(Group):
     annotations: dict[str, str] = Field(
         default_factory=dict, description="Annotations of that Service. Cluster only."
     )
+    external_traffic_policy: Literal["Local", "Cluster"] = Field(
+        default="Local",
+        description="With NodePort and LoadBalancer. Local keeps the client's address, which clients.cidrs "
+        "judge; Cluster shows a node's address in its place. Cluster only.",
+    )
 
 
 class Monitoring(Group):
     pod_monitor: bool = Field(
         default=False, description="Whether to make a PodMonitor for the Prometheus operator. Cluster only."
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="Further labels of the PodMonitor, by which a Prometheus chooses it. Cluster only.",
     )
 
 
@@ -185,6 +208,11 @@ class Template(Group):
     )
     tolerations: tuple[Toleration, ...] = Field(
         default=(), max_length=32, description="Taints the pods tolerate. Cluster only."
+    )
+    image_pull_secrets: tuple[ObjectName, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Secrets with logins of image registries, in the pool's namespace. Cluster only.",
     )
     priority_class_name: OptionalObjectName = Field(
         default="", description="PriorityClass of the pods. Cluster only."

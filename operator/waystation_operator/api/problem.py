@@ -39,7 +39,7 @@ class Identity:
 class Problem:
     """``resource`` and ``path`` say where, ``problem`` what, ``remedy`` what to do.
 
-    ``value`` is never a secret.
+    ``value`` is never a secret. ``reason`` is the word of the condition that it leads to in a cluster.
     """
 
     resource: Identity | None
@@ -47,6 +47,7 @@ class Problem:
     value: str
     problem: str
     remedy: str
+    reason: str = "Invalid"
 
     def __str__(self) -> str:
         where = [str(self.resource) if self.resource else "", dotted(self.path), self.value]

@@ -10,6 +10,7 @@ from waystation_operator.api.pooloptions import (
     Autoscaling,
     Delivery,
     Monitoring,
+    NetworkPolicy,
     Queue,
     ScaleDown,
     Service,
@@ -72,6 +73,7 @@ class RelayPoolSpec(Group):
     scale_down: ScaleDown = Field(default=ScaleDown(), description="How relays are removed.")
     autoscaling: Autoscaling = Field(default=Autoscaling(), description="Who changes replicas.")
     service: Service = Field(default=Service(), description="The Service in front of the pool.")
+    network_policy: NetworkPolicy = Field(default=NetworkPolicy(), description="Who may connect to the pods.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Prometheus.")
     template: Template = Field(default=Template(), description="The pods.")
 

@@ -45,9 +45,14 @@ class ListenerStatus(Group):
 
 class PodStatus(Group):
     ordinal: Figure = Field(description="The pod's number.")
-    phase: str = Field(default="", max_length=63, description="Active, Draining, Empty, Stranded…")
+    phase: str = Field(
+        default="",
+        max_length=63,
+        description="Active, Draining, Empty, Full, Starting, Failing, Unreachable, Stopping.",
+    )
     queued: Figure | None = Field(default=None, description="Messages in its queue.")
     config: str = Field(default="", max_length=64, description="Hash of the configuration it runs.")
+    message: Text = Field(default="", description="What is the matter with it, if anything.")
 
 
 class RelayPoolStatus(Group):
@@ -68,7 +73,9 @@ class RelayPoolStatus(Group):
         description="Volumes of pods that no longer exist and were not proven empty.",
     )
     conditions: tuple[Condition, ...] = Field(
-        default=(), max_length=16, description="Accepted, Programmed, Ready, QueueHealthy, ScalingDown."
+        default=(),
+        max_length=16,
+        description="Accepted, ResolvedRefs, Programmed, Ready, QueueHealthy, ScalingDown, Reachable.",
     )
 
 
@@ -82,7 +89,7 @@ class ParentStatus(Group):
     parent_ref: ParentStatusRef = Field(description="The parent, as the route names it.")
     controller_name: str = Field(default="", max_length=253, description="Who wrote this entry.")
     conditions: tuple[Condition, ...] = Field(
-        default=(), max_length=8, description="Accepted, ResolvedRefs, Programmed, Delivering."
+        default=(), max_length=8, description="Accepted, ResolvedRefs, Programmed, Reachable, Delivering."
     )
 
 

@@ -97,13 +97,13 @@ def _refusal(
     if not named:
         listeners = ", ".join(x.name for x in pool.spec.listeners)
         problem = f"is no listener of {pool.identity}"
-        return Problem(
-            route.identity, (*path, "sectionName"), ref.section_name, problem, f"use one of: {listeners}"
-        )
+        path = (*path, "sectionName")
+        remedy = f"use one of: {listeners}"
+        return Problem(route.identity, path, ref.section_name, problem, remedy, "NoMatchingParent")
     which = f"listener {ref.section_name}" if ref.section_name else "any listener"
     problem = f"{pool.identity} lets no route of namespace {route.identity.namespace} attach to {which}"
     remedy = "set the listener's allowedRoutes.namespaces.from to All, or to Selector with labels it has"
-    return Problem(route.identity, path, ref.name, problem, remedy)
+    return Problem(route.identity, path, ref.name, problem, remedy, "NotAllowedByListeners")
 
 
 def dangling(routes: Sequence[MailRoute], pools: Sequence[RelayPool]) -> Iterator[Problem]:
@@ -115,6 +115,5 @@ def dangling(routes: Sequence[MailRoute], pools: Sequence[RelayPool]) -> Iterato
             if key not in known:
                 remedy = f"use one of: {', '.join(sorted(known))}" if known else "create a RelayPool"
                 path = ("spec", "parentRefs", n, "name")
-                yield Problem(
-                    route.identity, path, ref.name, f"names RelayPool {key}, which does not exist", remedy
-                )
+                problem = f"names RelayPool {key}, which does not exist"
+                yield Problem(route.identity, path, ref.name, problem, remedy, "NoMatchingParent")

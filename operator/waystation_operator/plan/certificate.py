@@ -26,6 +26,15 @@ def objection(chain: bytes, key: bytes) -> str | None:
     return None
 
 
+def validity(chain: bytes) -> tuple[float, float] | None:
+    """From when to when, in Unix seconds, the first certificate of a usable chain is valid."""
+    try:
+        certificate = x509.load_pem_x509_certificates(chain)[0]
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+
+
 def _spki(key: object) -> bytes:
     """The key as certificates carry it, for comparison."""
     data: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined] # every kind of public key has it

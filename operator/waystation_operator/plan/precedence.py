@@ -6,9 +6,10 @@ before the longest ``*@*.domain`` before ``*``, then the oldest route, then
 its name.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from waystation_contract.model import LMTP, MX, Backend, Discard, Document, Reject, SmartHost
+from waystation_contract.model import LMTP, MX, Backend, Discard, Document, Reject, Route, SmartHost
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,31 @@ def table(document: Document) -> list[Row]:
         for senders in route.senders
     ]
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """``earlier`` match some of the very same mail and come first; ``whole``: nothing is left over."""
+
+    earlier: tuple[str, ...]
+    whole: bool
+
+
+def conflicts(routes: Sequence[Route]) -> dict[str, Conflict]:
+    """By name, the routes of which earlier ones have the same pair of patterns at the same listener.
+
+    ``routes`` are in the order in which ties are broken, as in a document.
+    """
+    first: dict[tuple[str, str, str], str] = {}
+    found: dict[str, Conflict] = {}
+    for route in routes:
+        matches = [(x, r, s) for x in route.listeners for r in route.recipients for s in route.senders]
+        taken = [first[match] for match in matches if match in first]
+        if taken:
+            found[route.name] = Conflict(tuple(sorted(set(taken))), len(taken) == len(matches))
+        for match in matches:
+            first.setdefault(match, route.name)
+    return found
 
 
 def describe(backend: Backend) -> str:

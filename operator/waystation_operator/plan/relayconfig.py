@@ -1,34 +1,47 @@
 """A pool with its routes → the contract document of its relays and the files beside it.
 
 What is wrong with one route leaves that route out and is reported; what is
-wrong with the pool itself leaves no document. A document that comes out of
+wrong with the pool itself leaves no document. A Secret that has become
+unusable is replaced by its last good version, if that is known. A document that comes out of
 here passes the relay's own check: that it does is asserted, not hoped.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from waystation_contract import check, model
 from waystation_operator.api.mailroute import Backend
 from waystation_operator.api.objects import MailRoute, RelayPool, Secret
-from waystation_operator.api.problem import Problem
+from waystation_operator.api.problem import Identity, Problem
 from waystation_operator.api.relaypool import container_port
 from waystation_operator.api.retry import Retry
 from waystation_operator.plan.attach import Attachment, Labels, attach
 from waystation_operator.plan.material import CERTIFICATE, CREDENTIAL, Material
+from waystation_operator.plan.precedence import conflicts
 
 Place = Callable[[int], int]  # Service port → the port a relay listens on
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """``notices`` are for people: nothing is wrong, but it may not be what was meant."""
+class Notice:
+    """For people: nothing is wrong, but it may not be what was meant."""
 
+    about: Identity
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.about}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
     pool: RelayPool
     document: model.Document | None
     files: Mapping[str, bytes] = field(repr=False)
-    notices: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
     problems: tuple[Problem, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 def plan_pool(
@@ -37,9 +50,13 @@ def plan_pool(
     namespaces: Mapping[str, Labels],
     secrets: Mapping[str, Secret],
     place: Place = container_port,
+    *,
+    forbidden: Collection[str] = (),
+    kept: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Plan:
-    """The plan of one pool. ``namespaces`` are labels by name, ``secrets`` by ``namespace/name``."""
-    material = Material(secrets)
+    """The plan of one pool. ``namespaces`` are labels by name, ``secrets`` by ``namespace/name``;
+    ``forbidden`` and ``kept`` are as in ``Material``."""
+    material = Material(secrets, forbidden, kept)
     listeners = _listeners(pool, material, place)
     attachments = attach(pool, routes, namespaces)
     problems = [problem for attachment in attachments for problem in attachment.problems]
@@ -66,16 +83,18 @@ def plan_pool(
         findings = check.check(document)
         assert not findings, findings  # the models refuse everything that the check refuses
     notices = tuple(_notices(pool, attachments, document))
-    return Plan(pool, document, material.files, notices, (*material.problems, *problems))
+    return Plan(pool, document, material.files, notices, (*material.problems, *problems), tuple(attachments))
 
 
 def _listeners(pool: RelayPool, material: Material, place: Place) -> tuple[model.Listener, ...] | None:
     planned: list[model.Listener] = []
+    lacking = False
     for n, listener in enumerate(pool.spec.listeners):
         certificate = None
         if listener.tls.mode is not model.ListenerTLS.NONE:
             path = ("spec", "listeners", n, "tls", "secretName")
             certificate = material.take(CERTIFICATE, pool.identity, path, listener.tls.secret_name)
+            lacking = lacking or certificate is None
         planned.append(
             model.Listener(
                 name=listener.name,
@@ -87,21 +106,23 @@ def _listeners(pool: RelayPool, material: Material, place: Place) -> tuple[model
                 limits=model.Limits(**listener.limits.model_dump()),
             )
         )
-    return None if material.problems else tuple(planned)
+    return None if lacking else tuple(planned)
 
 
 def _route(
     attachment: Attachment, pool: RelayPool, material: Material, problems: list[Problem]
 ) -> model.Route | None:
     route, spec = attachment.route, attachment.route.spec
-    before = len(material.problems) + len(problems)
+    before = len(problems)
     retry = spec.retry.merged(pool.spec.retry)
     for rule in Retry.RULES:
         for name, value in rule.broken(retry):
             problem = f"{rule.problem}, as what the route leaves out is taken from {pool.identity}"
-            problems.append(Problem(route.identity, ("spec", "retry", name), value, problem, rule.remedy))
-    backends = tuple(_backend(n, backend, route, material) for n, backend in enumerate(spec.backends))
-    if len(material.problems) + len(problems) > before:
+            path = ("spec", "retry", name)
+            problems.append(Problem(route.identity, path, value, problem, rule.remedy, "InvalidRetry"))
+    made = [_backend(n, backend, route, material) for n, backend in enumerate(spec.backends)]
+    backends = tuple(backend for backend in made if backend is not None)
+    if len(problems) > before or len(backends) < len(made):
         return None
     return model.Route(
         name=route.identity.key,
@@ -114,17 +135,19 @@ def _route(
     )
 
 
-def _backend(n: int, backend: Backend, route: MailRoute, material: Material) -> model.Backend:
+def _backend(n: int, backend: Backend, route: MailRoute, material: Material) -> model.Backend | None:
+    """``None`` when its credential is lacking: the whole route must wait, lest mail take a way that was
+    meant for when this one is down."""
     shared = {"priority": backend.priority, "weight": backend.weight}
     if backend.mx is not None:
         return model.MX(tls=route.spec.tls.mx_policy(), **shared)
     if (host := backend.smart_host) is not None:
         path = ("spec", "backends", n, "smartHost", "authSecretName")
-        credential = (
-            material.take(CREDENTIAL, route.identity, path, host.auth_secret_name)
-            if host.auth_secret_name
-            else None
-        )
+        credential = None
+        if host.auth_secret_name:
+            credential = material.take(CREDENTIAL, route.identity, path, host.auth_secret_name)
+            if credential is None:
+                return None
         return model.SmartHost(host=host.host, port=host.port, tls=host.tls, credential=credential, **shared)
     if (lmtp := backend.lmtp) is not None:
         return model.LMTP(host=lmtp.host, port=lmtp.port, **shared)
@@ -135,39 +158,36 @@ def _backend(n: int, backend: Backend, route: MailRoute, material: Material) -> 
 
 def _notices(
     pool: RelayPool, attachments: Sequence[Attachment], document: model.Document | None
-) -> list[str]:
-    notices = [
-        f"{pool.identity}: listener {listener.name}: nobody may relay through it; "
-        "name the senders' networks in clients.cidrs"
-        for listener in pool.spec.listeners
-        if not listener.clients.cidrs
-    ]
+) -> Iterator[Notice]:
+    for listener in pool.spec.listeners:
+        if not listener.clients.cidrs:
+            text = "nobody may relay through it; name the senders' networks in clients.cidrs"
+            yield Notice(pool.identity, f"listener {listener.name}: {text}")
     if not attachments:
-        notices.append(f"{pool.identity}: no MailRoute names it, so it will accept no mail")
+        yield Notice(pool.identity, "no MailRoute names it, so it will accept no mail")
     routes = document.routes if document else ()
-    return [*notices, *_unverified(routes), *_shadowed(routes)]
+    yield from _unverified(routes)
+    for name, conflict in conflicts(routes).items():
+        for other in conflict.earlier:
+            text = f"MailRoute {other} matches the same mail and comes first"
+            yield Notice(route_identity(name), text)
 
 
 _UNVERIFIED = (model.UpstreamTLS.NONE, model.UpstreamTLS.OPPORTUNISTIC)
 
 
-def _unverified(routes: Sequence[model.Route]) -> Iterator[str]:
+def _unverified(routes: Sequence[model.Route]) -> Iterator[Notice]:
     for route in routes:
         for backend in route.backends:
             if isinstance(backend, model.SmartHost) and backend.credential and backend.tls in _UNVERIFIED:
-                yield (
-                    f"MailRoute {route.name}: smartHost {backend.host} is logged in to with tls "
-                    f"{backend.tls}, "
+                text = (
+                    f"smartHost {backend.host} is logged in to with tls {backend.tls}, "
                     "which does not prove who it is; Required or Implicit does"
                 )
+                yield Notice(route_identity(route.name), text)
 
 
-def _shadowed(routes: Sequence[model.Route]) -> Iterator[str]:
-    """Routes, in the order of precedence among equals, of which an earlier one matches the very same."""
-    first: dict[tuple[str, str, str], str] = {}
-    for route in routes:
-        matches = [(x, r, s) for x in route.listeners for r in route.recipients for s in route.senders]
-        for name in sorted({first[match] for match in matches if match in first}):
-            yield f"MailRoute {route.name}: MailRoute {name} matches the same mail and comes first"
-        for match in matches:
-            first.setdefault(match, route.name)
+def route_identity(key: str) -> Identity:
+    """Of the MailRoute that the document calls ``namespace/name``."""
+    namespace, _, name = key.partition("/")
+    return Identity("MailRoute", namespace, name)
