@@ -19,7 +19,8 @@ TARGET ?=
 MINUTES ?= 15
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check unit programs format bench bench-peers bench-memory bench-profile fuzz durability soak clean
+.PHONY: help install demo test check unit programs format bench bench-peers bench-memory bench-profile fuzz durability soak \
+	cluster-up cluster-down cluster-lane test-cluster clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "; print "Targets:"} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,7 +63,7 @@ check: install ## Format, lint, types, layers, documentation: everything that ne
 unit: install
 	@echo "==> tests"
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=5 \
-		--ignore=tests/docs --cov=operator --cov=relay --cov-report=
+		--ignore=tests/docs --ignore=tests/cluster --cov=operator --cov=relay --cov-report=
 	@echo "==> coverage of the lines that ran inside the tests' own processes: $$($(BIN)/coverage report --format=total) % (details: $(BIN)/coverage report)"
 
 format: install ## Rewrite the source as the formatter and the safe lint fixes want it
@@ -92,6 +93,16 @@ durability: install ## Power cuts, failing disks and damage for longer (ROUNDS=2
 
 soak: install ## Mixed traffic through one relay: memory, descriptors and losses watched (MINUTES=15)
 	@$(BIN)/python -m tests.load.soak --minutes $(MINUTES)
+
+cluster-up: install ## Start a Kubernetes of one node on this machine (root; builds it first: some 12 minutes, once)
+	@$(BIN)/python -m tests.cluster up
+
+cluster-down: install ## Stop that Kubernetes and remove all it left
+	@$(BIN)/python -m tests.cluster down
+
+cluster-lane: install ## Test what needs an API server but no node (tests/cluster/lane; no root)
+	@$(BIN)/python -m tests.cluster control-plane
+	@$(BIN)/pytest -q --no-header tests/cluster/lane
 
 clean: ## Remove .venv, caches and the local mode's data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .waystation .fuzz build dist bench/results

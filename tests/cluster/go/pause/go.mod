@@ -1,0 +1,3 @@
+module waystation.dev/tests/cluster/pause
+
+go 1.26.0
