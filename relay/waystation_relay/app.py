@@ -36,6 +36,8 @@ from waystation_relay.admin.gauges import Gauges
 from waystation_relay.admin.health import Health, Stage
 from waystation_relay.admin.queue import QueueHandlers
 from waystation_relay.admin.server import AdminServer
+from waystation_relay.admin.status import StatusReport
+from waystation_relay.admin.waiting import Waiting
 from waystation_relay.aio.clock import SystemClock
 from waystation_relay.aio.tasks import Tasks
 from waystation_relay.config.load import ConfigUnreadableError, load
@@ -229,6 +231,18 @@ class Relay:
             dns=lambda: self._resolvers.counts,
             log_dropped=lambda: self._log.dropped,
         )
+        status = StatusReport(
+            pod=self._options.pod,
+            watcher=self._watcher,
+            health=self._health,
+            drain=self._drain,
+            gauges=gauges,
+            spool=spool,
+            lanes=dispatcher.lanes,
+            sessions=self._receiver,
+            latest=self._metrics,
+            waiting=Waiting(spool, self._snapshot, self._clock, self._tasks),
+        )
         people = People(spool, dispatcher, self._loader)
         return AdminServer(
             access=access,
@@ -237,6 +251,7 @@ class Relay:
             queue=QueueHandlers(access, spool, people, self._log, dispatcher.flights.__contains__),
             metrics=gauges.render,
             config=self._configured.describe,
+            status=status,
             log=self._log,
         )
 

@@ -14,6 +14,8 @@ GUARDED = (
     ("POST", "/queue/retry"),
     ("POST", "/queue/delete"),
     ("POST", "/queue/bounce"),
+    ("GET", "/status"),
+    ("POST", "/config/reload"),
     ("POST", "/drain"),
     ("DELETE", "/drain"),
 )

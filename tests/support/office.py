@@ -22,7 +22,10 @@ from waystation_relay.admin.gauges import Gauges
 from waystation_relay.admin.health import Health, Stage
 from waystation_relay.admin.queue import QueueHandlers
 from waystation_relay.admin.server import AdminServer
+from waystation_relay.admin.status import StatusReport
+from waystation_relay.admin.waiting import Waiting
 from waystation_relay.aio.clock import ManualClock
+from waystation_relay.aio.tasks import Tasks
 from waystation_relay.config.load import load
 from waystation_relay.config.watch import Watcher
 from waystation_relay.delivery.target import Target
@@ -101,6 +104,7 @@ class Office:
         self.dns = Counts()
         self.port = free_port()
         self.broken = ""
+        self.crashes: list[BaseException] = []
 
     def configure(self, **fields: Any) -> None:
         self.config.parent.mkdir(exist_ok=True)
@@ -143,6 +147,19 @@ class Office:
             dns=lambda: self.dns,
             log_dropped=lambda: 7,
         )
+        self.tasks = Tasks(self.crashes.append)
+        self.status = StatusReport(
+            pod="relay-0",
+            watcher=self.watcher,
+            health=self.health,
+            drain=self.drain,
+            gauges=self.gauges,
+            spool=self.spool,
+            lanes=self.dispatcher.lanes,
+            sessions=self.gate,
+            latest=self.metrics,
+            waiting=Waiting(self.spool, lambda: self.watcher.current, self.clock, self.tasks),
+        )
         self.server = self.serve(Access(self.token_file))
         self.spool.start()
         await self.server.start("127.0.0.1", self.port)
@@ -158,12 +175,15 @@ class Office:
             ),
             metrics=self.gauges.render,
             config=self.configured.describe,
+            status=self.status,
             log=self.log,
         )
 
     async def close(self) -> None:
         await self.session.close()
         await self.server.stop()
+        await self.tasks.close()
+        assert self.crashes == []
         await self.dispatcher.stop(0)
         await self.spool.close()
 

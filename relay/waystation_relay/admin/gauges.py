@@ -91,6 +91,11 @@ class Gauges:
         await self.sample()
         return self._metrics.render()
 
+    async def lateness_s(self) -> float:
+        """How late the longest due message is now; 0 when none is due."""
+        await self.sample()
+        return self._age_s(self._earliest_due)
+
     async def sample(self) -> None:
         """Scrapes at the same time share one look-up; a slow disk leaves the last value."""
         if self._asked is None:

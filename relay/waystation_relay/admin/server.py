@@ -18,6 +18,7 @@ from waystation_relay.admin.drain import Drain
 from waystation_relay.admin.health import Health
 from waystation_relay.admin.problem import Problem, answer, of_http
 from waystation_relay.admin.queue import QueueHandlers
+from waystation_relay.admin.status import StatusReport
 from waystation_relay.dispatch.ports import DispatchLog
 from waystation_relay.observe.metrics import CONTENT_TYPE
 from waystation_relay.spool.values import SpoolUnavailable
@@ -42,10 +43,11 @@ class AdminServer:
         queue: QueueHandlers,
         metrics: Callable[[], Awaitable[bytes]],
         config: Callable[[], dict[str, object]],
+        status: StatusReport,
         log: DispatchLog,
     ) -> None:
         self._access, self._health, self._drain = access, health, drain
-        self._metrics, self._config, self._log = metrics, config, log
+        self._metrics, self._config, self._status, self._log = metrics, config, status, log
         self.application = application = web.Application(
             middlewares=[self._errors], client_max_size=LARGEST_BODY_BYTES
         )
@@ -71,6 +73,8 @@ class AdminServer:
         yield web.get("/livez", self.livez)
         yield web.get("/readyz", self.readyz)
         yield web.get("/config", self.config)
+        yield web.post("/config/reload", self.reload)
+        yield web.get("/status", self.status)
         yield web.get("/drain", self.drain)
         yield web.post("/drain", self.begin_drain)
         yield web.delete("/drain", self.cancel_drain)
@@ -89,6 +93,14 @@ class AdminServer:
 
     async def config(self, _: web.Request) -> web.Response:
         return web.json_response(self._config())
+
+    async def reload(self, request: web.Request) -> web.Response:
+        await self._access.demand(request)
+        return web.json_response(self._status.reload())
+
+    async def status(self, request: web.Request) -> web.Response:
+        await self._access.demand(request)
+        return web.json_response(await self._status.describe())
 
     async def drain(self, _: web.Request) -> web.Response:
         return web.json_response(self._drain.describe())

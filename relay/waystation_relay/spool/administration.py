@@ -19,6 +19,7 @@ from waystation_relay.spool.index import Index
 from waystation_relay.spool.lookups import Lookups
 from waystation_relay.spool.operations import Job
 from waystation_relay.spool.query import conditions, statements
+from waystation_relay.spool.survey import Responsible, Tally, survey
 from waystation_relay.spool.values import Action, Query, SpoolFailure, SpoolUnavailable
 
 CHANGE_STEP = 500  # messages changed in one transaction: others wait no longer than that
@@ -52,6 +53,9 @@ class Administration:
             return None
         found = await self._lookups.messages(lambda db: reader.messages(db, [number], self._tag))
         return found[0] if found else None
+
+    async def survey(self, after: int, responsible: Responsible) -> tuple[dict[str, Tally], int | None]:
+        return await self._lookups.search(lambda db: survey(db, after, responsible))
 
     async def change(self, query: Query, action: Action) -> AsyncIterator[list[int]]:
         """Step by step: the ids of the messages each step changed, once it is committed."""

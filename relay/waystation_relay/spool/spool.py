@@ -49,6 +49,7 @@ from waystation_relay.spool.operations import (
     change_of,
 )
 from waystation_relay.spool.recovery import Recovered, recover
+from waystation_relay.spool.survey import Responsible, Tally
 from waystation_relay.spool.trouble import failure_of
 from waystation_relay.spool.values import (
     Action,
@@ -257,6 +258,11 @@ class Spool:
 
     async def get(self, queue_id: str) -> Message | None:
         return await self._administration.get(queue_id)
+
+    async def survey(self, after: int, responsible: Responsible) -> tuple[dict[str, Tally], int | None]:
+        """What waits among the next messages behind the id ``after``, by who is responsible, and the id to go
+        on from; ``responsible`` is called in another thread."""
+        return await self._administration.survey(after, responsible)
 
     async def change(self, query: Query, action: Action) -> list[int]:
         """Carry an action out on the matching recipients; the ids of the messages changed.
