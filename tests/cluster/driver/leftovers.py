@@ -29,6 +29,16 @@ _SETTINGS = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
+# What the programs make with no way to tell them where; innermost first.
+_FOLDERS = (
+    "/var/lib/kubelet/device-plugins",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+    "/var/lib/cni/results",
+    "/var/lib/cni",
+    "/run/containerd/s",
+    "/run/containerd",
+)
 
 
 def kill_pods(place: Place, *, within_s: float = 20.0) -> None:
@@ -101,16 +111,23 @@ def _mounted_below(root: Path) -> list[str]:
 
 def remove_files(place: Place) -> None:
     """The cluster's folder, and what its programs put elsewhere: sockets, links to logs, CNI's notes."""
-    state = place.root / "containerd" / "state"
-    for file in state.rglob("address"):
+    containerd = place.root / "containerd"
+    for file in containerd.glob("state/*/*/*/address"):
         socket = file.read_text(encoding="utf-8").removeprefix("unix://")
         if socket.startswith("/run/containerd/s/"):
             Path(socket).unlink(missing_ok=True)
     for link in Path("/var/log/containers").glob("*.log"):
         if link.is_symlink() and str(link.readlink()).startswith(f"{place.root}/"):
             link.unlink()
-    for note in Path("/var/lib/cni/results").glob(f"{CNI_NETWORK}-*"):
-        note.unlink(missing_ok=True)
+    notes = Path("/var/lib/cni/results")
+    loopbacks = (f"cni-loopback-{pod.name}-*" for pod in containerd.glob("root/*.cri/sandboxes/*"))
+    for pattern in (f"{CNI_NETWORK}-*", *loopbacks):
+        for note in notes.glob(pattern):
+            note.unlink(missing_ok=True)
+    Path("/var/lib/kubelet/device-plugins/kubelet.sock").unlink(missing_ok=True)
+    for folder in _FOLDERS:
+        with contextlib.suppress(OSError):  # absent, or somebody else's things are in it
+            Path(folder).rmdir()
     if not place.root.exists():
         return
     if not (place.root / MARK).exists():

@@ -182,7 +182,7 @@ def _require_root() -> None:
 
 @contextlib.contextmanager
 def alone(place: Place) -> Iterator[None]:
-    lock_file = place.root.with_name(f"{place.root.name}.lock")
+    lock_file = Path("/run/lock", f"{place.netns}.lock")
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     with lock_file.open("w") as lock:
         try:

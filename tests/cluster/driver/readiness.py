@@ -1,5 +1,6 @@
 """Waiting until the cluster's programs do what they are for, and giving up early when one has died."""
 
+import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -29,9 +30,31 @@ def containerd(place: Place, *, within_s: float = 30.0) -> float:
 
 
 def node(place: Place, *, within_s: float = 60.0) -> float:
-    condition = "{.status.conditions[?(@.type=='Ready')].status} {.status.nodeInfo.bootID}"
-    look = ("get", "node", NODE, f"--output=jsonpath={condition}")
-    return _until(place, "kubelet", lambda: kubectl(place, *look).startswith("True "), within_s)
+    """Until the node is Ready and its kubelet knows the pods that are there: just started again, it says
+    for a while that none exists."""
+    ready = "--output=jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+    everywhere = ("get", "pods", "--all-namespaces", "--output=json")
+
+    def knows_its_pods() -> bool:
+        if kubectl(place, "get", "node", NODE, ready) != "True":
+            return False
+        there = _running_pods(kubectl(place, *everywhere))
+        known = _pods(kubectl(place, "get", f"--raw=/api/v1/nodes/{NODE}/proxy/pods"))
+        return there is not None and known is not None and set(there) <= set(known)
+
+    return _until(place, "kubelet", knows_its_pods, within_s)
+
+
+def _pods(text: str) -> dict[str, str] | None:
+    """UID → phase."""
+    if not text:
+        return None
+    return {pod["metadata"]["uid"]: pod["status"].get("phase", "") for pod in json.loads(text)["items"] or ()}
+
+
+def _running_pods(text: str) -> list[str] | None:
+    pods = _pods(text)
+    return None if pods is None else [uid for uid, phase in pods.items() if phase == "Running"]
 
 
 def kubectl(place: Place, *argv: str) -> str:
