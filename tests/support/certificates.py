@@ -35,12 +35,12 @@ class Authority:
         self.file = folder / "authority.crt"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, *hosts: str) -> Certificate:
-        """A certificate for names and IP addresses."""
+    def issue(self, *hosts: str, valid_for: datetime.timedelta = _VALID) -> Certificate:
+        """A certificate for names and IP addresses; expired already if ``valid_for`` is below zero."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([_host(host) for host in hosts])
         certificate = (
-            self._builder(_named(hosts[0]), key)
+            self._builder(_named(hosts[0]), key, valid_for)
             .add_extension(names, critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -55,7 +55,9 @@ class Authority:
         )
         return issued
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, valid_for: datetime.timedelta = _VALID
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder()
@@ -64,7 +66,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _VALID)
-            .not_valid_after(now + _VALID)
+            .not_valid_after(now + valid_for)
         )
 
 
