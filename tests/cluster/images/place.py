@@ -1,0 +1,37 @@
+"""Where built images lie: outside the checkout, so that every checkout and every run finds them again.
+
+~/.cache/waystation-cluster/images/
+    NAME-KEY.tar     an image as an OCI archive; KEY is the hash of all it was made from
+    base-KEY.tar     the base image's files
+    storage/         buildah's layers, from which a changed image is built in seconds
+    pip/             what pip fetched
+    lock             held while building
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    where = Path(root) / "waystation-cluster" / "images"
+    where.mkdir(parents=True, exist_ok=True)
+    return where
+
+
+@contextlib.contextmanager
+def locked() -> Iterator[None]:
+    """One build at a time on this machine; released by the kernel, whatever becomes of its owner."""
+    with (cache() / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def drop_others(kept: Path, name: str) -> None:
+    """Archives of one image are kept two at a time: a branch and what it is compared with."""
+    older = sorted(cache().glob(f"{name}-????????????.tar"), key=lambda path: path.stat().st_mtime)
+    for path in [path for path in older if path != kept][:-1]:
+        path.unlink(missing_ok=True)
