@@ -4,9 +4,11 @@ Start: configuration, spool (recovered), admin HTTP, listeners, dispatch, the
 configuration's watcher. Anything that cannot be had ends the start with a
 ``StartFailure`` that names it; what had been started is stopped again.
 
-Stop (SIGTERM, SIGINT): not ready; new sessions 421; open DATA and transactions
-under way are finished, within ``STOP_WITHIN_S`` together; the spool commits
-what waits; exit 0. Further signals change nothing.
+Stop (SIGTERM, SIGINT): not ready; for ``stop_grace_s`` everything goes on, as
+the Service's other nodes have yet to hear of it; then new sessions 421; open
+DATA and transactions under way are finished, within ``STOP_WITHIN_S``
+together; the spool commits what waits; exit 0. A second signal ends all
+waiting: what is on the wire is broken off, what is promised is on disk.
 
 A spool that broke ends the process at once with exit code 1: the next start
 recovers, and until then nothing may be promised. A mistake of ours in a
@@ -19,7 +21,6 @@ import dataclasses
 import importlib.metadata
 import os
 import resource
-import signal
 import sqlite3
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
@@ -38,7 +39,9 @@ from waystation_relay.admin.queue import QueueHandlers
 from waystation_relay.admin.server import AdminServer
 from waystation_relay.admin.status import StatusReport
 from waystation_relay.admin.waiting import Waiting
+from waystation_relay.aio import signals
 from waystation_relay.aio.clock import SystemClock
+from waystation_relay.aio.signals import Stopping
 from waystation_relay.aio.tasks import Tasks
 from waystation_relay.config.load import ConfigUnreadableError, load
 from waystation_relay.config.snapshot import Snapshot
@@ -57,8 +60,8 @@ from waystation_relay.routing.resolvers import Resolvers
 from waystation_relay.spool.spool import Spool
 from waystation_relay.spool.values import SpoolError, SpoolFailure, SpoolLimits
 
-STOP_WITHIN_S = 60.0
-BROKEN_WITHIN_S = 5.0
+STOP_WITHIN_S = 45.0  # with the grace before it well below a pod's terminationGracePeriodSeconds, 60
+AT_ONCE_S = 5.0
 RESTART_TASK_S = 1.0
 STANDARD_OUTPUT = 1
 LONGEST_TRACE = 4000
@@ -68,7 +71,8 @@ DESCRIPTORS = 65_536  # sessions, connections, bodies being read: far above what
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. ``bind``: address of the SMTP listeners; ``admin``: address and port."""
+    """What the command line says. ``bind``: address of the SMTP listeners; ``admin``: address and port;
+    ``stop_grace_s``: from the signal to stop until new sessions are turned away."""
 
     config: Path
     data: Path
@@ -77,6 +81,7 @@ class Options:
     token_file: Path | None
     pod: str
     reuse_port: bool
+    stop_grace_s: float = 0.0
 
 
 class StartFailure(Exception):  # noqa: N818 -- the word for what happened
@@ -89,6 +94,7 @@ class StartFailure(Exception):  # noqa: N818 -- the word for what happened
 
 def run(options: Options) -> int:
     """Runs until told to stop; the exit code. Raises ``StartFailure``."""
+    signals.prepare()
     seen = fingerprint(options.config)
     try:
         first = load(options.config)
@@ -135,23 +141,21 @@ class Relay:
         self._resolvers = Resolvers(first.document, self._clock)
         self._configured = Configured(self._watcher, self._clock, self._version)
         self._tasks = Tasks(lambda error: self._mistake("task", error))
-        self._told = asyncio.Event()
+        self._stopping = Stopping(lambda why: self._log.emit("relay.stopping", why=why))
         self._code = OK
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         self._log.attach(loop)
         loop.set_exception_handler(self._unhandled)
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self._signalled, signum.name)
-        loop.add_signal_handler(signal.SIGHUP, self._watcher.poke)
         started = contextlib.AsyncExitStack()
         try:
             await self._start(started)
             self._health.stage = Stage.RUNNING
             self._log.emit("relay.started", version=self._version, hash=self._configured.hash)
-            await self._told.wait()
+            await self._stopping.wanted.wait()
             self._health.stage = Stage.STOPPING
+            await self._at_once_or(self._options.stop_grace_s)
         except BaseException:
             await started.aclose()
             raise
@@ -166,6 +170,7 @@ class Relay:
         options, clock, log = self._options, self._clock, self._log
         self._spool = spool = self._open_spool()
         started.push_async_callback(spool.close)
+        self._stopping.listen(self._watcher.poke)
         self._receiver = receiver = Receiver(
             snapshot=self._snapshot, spool=spool, clock=clock, metrics=self._metrics, log=log
         )
@@ -302,15 +307,9 @@ class Relay:
     def _config_refused(self, error: str) -> None:
         self._log.emit("config.refused", hash=self._configured.hash, error=error)
 
-    def _signalled(self, name: str) -> None:
-        if not self._told.is_set():
-            self._log.emit("relay.stopping", why=name)
-            self._told.set()
-
     def _broken(self, failure: SpoolFailure) -> None:
         self._code = BROKEN
-        self._log.emit("relay.stopping", why=f"the spool can promise nothing until a restart: {failure.text}")
-        self._told.set()
+        self._stopping.give_up(f"the spool can promise nothing until a restart: {failure.text}")
 
     def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._mistake(str(context.get("message", "event loop")), context.get("exception"))
@@ -322,18 +321,36 @@ class Relay:
     # Stop
 
     async def _stop(self, started: contextlib.AsyncExitStack) -> None:
-        if self._code == OK:
-            await started.aclose()
-            return
-        try:
-            await asyncio.wait_for(started.aclose(), BROKEN_WITHIN_S)
-        except TimeoutError:  # a thread that waits for a dead disk cannot be waited for
+        closing = asyncio.ensure_future(started.aclose())
+        at_once = asyncio.ensure_future(self._stopping.at_once.wait())
+        await asyncio.wait((closing, at_once), return_when=asyncio.FIRST_COMPLETED)
+        at_once.cancel()
+        _, late = await asyncio.wait((closing,), timeout=AT_ONCE_S)
+        if late:  # a thread that waits for a dead disk cannot be waited for
             self._log.emit("relay.stopped", code=BROKEN)
             self._log.close()
             os._exit(BROKEN)
+        closing.result()
 
     async def _stop_mail(self) -> None:
         """Both sides at once: a slow client must not use up the time that deliveries under way need."""
         self._loader.paused = True
-        within_s = STOP_WITHIN_S if self._code == OK else 0.0
+        within_s = 0.0 if self._stopping.at_once.is_set() else STOP_WITHIN_S
+        softly = asyncio.ensure_future(self._stop_both(within_s))
+        at_once = asyncio.ensure_future(self._stopping.at_once.wait())
+        await asyncio.wait((softly, at_once), return_when=asyncio.FIRST_COMPLETED)
+        at_once.cancel()
+        if softly.done():
+            softly.result()
+            return
+        softly.cancel()
+        await asyncio.wait((softly,))
+        await self._stop_both(0.0)
+
+    async def _stop_both(self, within_s: float) -> None:
         await asyncio.gather(self._receiver.stop(within_s), self._dispatcher.stop(within_s))
+
+    async def _at_once_or(self, after_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(after_s):
+                await self._stopping.at_once.wait()

@@ -1,4 +1,4 @@
-"""A folder as the kubelet mounts a Secret: each version in a folder of its own, and a link to the one in force."""
+"""A folder as the kubelet mounts a Secret: versions in folders of their own, a link to the one in force."""
 
 import shutil
 from collections.abc import Mapping

@@ -19,6 +19,7 @@ from waystation_relay.admin.health import Health
 from waystation_relay.admin.problem import Problem, answer, of_http
 from waystation_relay.admin.queue import QueueHandlers
 from waystation_relay.admin.status import StatusReport
+from waystation_relay.aio.addresses import listened_on
 from waystation_relay.dispatch.ports import DispatchLog
 from waystation_relay.observe.metrics import CONTENT_TYPE
 from waystation_relay.spool.values import SpoolUnavailable
@@ -60,7 +61,8 @@ class AdminServer:
         """Raises ``OSError`` when the address cannot be had."""
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port, reuse_address=True).start()
+            for address in listened_on(host):
+                await web.TCPSite(self._runner, address, port, reuse_address=True).start()
         except BaseException:
             await self._runner.cleanup()
             raise

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from waystation_relay.aio.addresses import EVERY_V4
 from waystation_relay.app import Options, StartFailure, run
 from waystation_relay.cli.endpoint import Endpoint
 
@@ -26,13 +27,18 @@ EXIT_ENVIRONMENT = 1
     show_default=True,
     help="The folder of the queue, on a volume that outlives the process.",
 )
-@click.option("--bind", default="0.0.0.0", show_default=True, help="Address the SMTP listeners bind to.")  # noqa: S104 -- a pod's own address is not known beforehand
+@click.option(
+    "--bind",
+    default=EVERY_V4,
+    show_default=True,
+    help="Address of the SMTP listeners; :: is every address, IPv6 and IPv4.",
+)
 @click.option(
     "--admin",
     type=Endpoint("127.0.0.1:8025"),
     default="127.0.0.1:8025",
     show_default=True,
-    help="Where probes, metrics and `waystation queue` are answered (HTTP).",
+    help="Where probes, metrics and `waystation queue` are answered (HTTP); [::]:PORT is every address.",
 )
 @click.option(
     "--admin-token-file",
@@ -43,6 +49,13 @@ EXIT_ENVIRONMENT = 1
 @click.option(
     "--reuse-port", is_flag=True, help="Share the listening ports with other relays (SO_REUSEPORT)."
 )
+@click.option(
+    "--stop-grace",
+    type=click.FloatRange(min=0.0, max=600.0),
+    default=0.0,
+    show_default=True,
+    help="Seconds from SIGTERM until new sessions are turned away; /readyz fails at once.",
+)
 def command(
     config: Path,
     data: Path,
@@ -51,11 +64,12 @@ def command(
     admin_token_file: Path | None,
     pod: str,
     reuse_port: bool,
+    stop_grace: float,
 ) -> None:
     """Run one relay: receive, queue and deliver mail until told to stop.
 
     \b
-    SIGTERM  stop accepting, finish open messages (at most 60 s), exit 0
+    SIGTERM  stop accepting, finish open messages (at most 45 s), exit 0; once more: at once
     SIGHUP   look at the configuration now
 
     Exit codes: 0 stopped as asked, 1 the environment refuses (port in use,
@@ -69,6 +83,7 @@ def command(
         token_file=admin_token_file,
         pod=pod,
         reuse_port=reuse_port,
+        stop_grace_s=stop_grace,
     )
     try:
         code = run(options)

@@ -8,6 +8,7 @@ terms are replaced when the configuration changes; sessions pick them up themsel
 import asyncio
 from collections.abc import Callable
 
+from waystation_relay.aio.addresses import listened_on
 from waystation_relay.aio.clock import Clock
 from waystation_relay.aio.tasks import Tasks
 from waystation_relay.mail.envelope import Envelope
@@ -55,7 +56,11 @@ class Door:
         """Raises ``OSError``."""
         protocol = Knock if self.terms.implicit else Session
         self._listening = await asyncio.get_running_loop().create_server(
-            lambda: protocol(self), bind, self.port, backlog=BACKLOG, reuse_port=reuse_port or None
+            lambda: protocol(self),
+            listened_on(bind),
+            self.port,
+            backlog=BACKLOG,
+            reuse_port=reuse_port or None,
         )
         self._log.emit("listener.opened", listener=self.terms.listener, address=bind, port=self.port)
 
