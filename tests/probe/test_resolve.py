@@ -140,7 +140,7 @@ async def test_a_short_name_is_a_neighbour_of_the_relays(
 ) -> None:
     """`dovecot` of a pool in namespace mail is dovecot.mail, not the operator's neighbour of that name."""
     file = tmp_path / "resolv.conf"
-    file.write_text(f"nameserver 127.0.0.1\nsearch waystation.svc.cluster.example.test\noptions ndots:5\n")
+    file.write_text("nameserver 127.0.0.1\nsearch waystation.svc.cluster.example.test\noptions ndots:5\n")
     monkeypatch.setattr(resolve, "RESOLV_CONF", str(file))
     resolver = Resolver([server], namespace="mail")
     assert await resolver.addresses("dovecot") == ("192.0.2.4",)

@@ -1,0 +1,44 @@
+"""The table of what probes find, and the page that shows it."""
+
+import re
+
+import pytest
+from tests.support.tables import table
+
+from waystation_operator.plan import diagnosis
+from waystation_operator.plan.diagnosis import TABLE, Case
+from waystation_operator.plan.findings import Target
+
+TARGET = Target("smartHost", "smtp.test", 587)
+
+
+def shown(text: str) -> str:
+    """As the page has it: what is filled in, in words."""
+    words = {"where": "the server", "host": "the host", "port": "the port", "why": "…", "said": "…"}
+    return re.sub(r"\{(\w+)\}", lambda found: words[found[1]], text)
+
+
+def test_the_page_has_every_case() -> None:
+    """docs/probes.md shows the table as it is, row by row."""
+    rows = table("probes.md", "reason", "ok", "what the message says", "what to do")
+    assert rows == [
+        {
+            "reason": row.reason,
+            "ok": "yes" if row.ok else "no",
+            "what the message says": shown(row.text),
+            "what to do": shown(row.remedy),
+        }
+        for row in TABLE.values()
+    ]
+
+
+@pytest.mark.parametrize("case", Case, ids=lambda case: case.name)
+def test_every_case_is_said_in_full(case: Case) -> None:
+    """A CamelCase reason; one line that names the server or domain; a remedy wherever something is amiss."""
+    finding = diagnosis.finding(case, TARGET, 1.0, why="WHY", said="SAID")
+    assert re.fullmatch(r"([A-Z][a-z0-9]+)+", finding.reason)
+    assert "smtp.test" in finding.message or case is Case.PORT_BLOCKED
+    assert "{" not in finding.message
+    assert TABLE[case].ok == (finding.reason in {"Reachable", "CertificateExpiresSoon"})
+    assert (TABLE[case].remedy == "") == (finding.reason == "Reachable")
+    assert finding.message.endswith(TABLE[case].remedy)
