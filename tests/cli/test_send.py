@@ -3,6 +3,8 @@
 import email
 import email.policy
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +126,45 @@ def test_nobody_there() -> None:
     assert result.exit_code == 1
     assert str(port) in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("obstacle", ["nobody there", "refused"])
+def test_it_is_tried_again(obstacle: str) -> None:
+    """With `--within`, a server that comes late or says no at first still gets the mail, once."""
+    sink = Sink()
+    sink.at_data = "451 4.3.0 not yet"
+    if obstacle == "refused":
+        sink.start()
+    with subprocess.Popen(
+        [sys.executable, "-m", "waystation", "send", "--server", f"127.0.0.1:{sink.port}", *WHO,
+         "--within", "60"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as sending:  # fmt: skip
+        try:
+            assert sending.stderr is not None
+            assert sending.stderr.readline().endswith("; trying again\n")
+            sink.at_data = "250 2.0.0 kept"
+            if obstacle == "nobody there":
+                sink.start()
+            assert sending.communicate(timeout=20) == ("250 2.0.0 kept\n", "")
+            assert len(sink.received) == 1
+        finally:
+            sending.kill()
+            sink.stop()
+
+
+def test_in_the_end_the_last_answer_counts() -> None:
+    """When the time is up: exit code 1 and what the server said."""
+    result = send(free_port(), *WHO, "--within", "0.05")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("waystation send: 127.0.0.1 port ")
+    assert not result.stderr.endswith("trying again\n")
+
+
+def test_copies_are_not_tried_again(sink: Sink) -> None:
+    """Some of them would arrive twice."""
+    result = send(sink.port, *WHO, "--within", "5", "--count", "2")
+    assert (result.exit_code, sink.received) == (2, [])
 
 
 @pytest.mark.parametrize("server", ["localhost", "127.0.0.1:", ":25", "127.0.0.1:70000", "127.0.0.1:smtp"])

@@ -121,6 +121,26 @@ def test_a_port_in_use_is_said(start: Callable[..., SinkProcess]) -> None:
     assert "Traceback" not in run.stderr
 
 
+def test_it_ends_when_enough_came(start: Callable[..., SinkProcess]) -> None:
+    """`--until` counts what was kept, not what was refused; the last client still gets its 250."""
+    sink = start("--until", "2", "--within", "60")
+    clients.send(sink.port, "app@shop.test", ["ann@corp.test"], clients.mail("one", "1\n"))
+    with pytest.raises(smtplib.SMTPException):
+        clients.send(sink.port, "app@shop.test", ["data-554@corp.test"], clients.mail("no", "0\n"))
+    assert sink.process.poll() is None
+    clients.send(sink.port, "app@shop.test", ["ann@corp.test"], clients.mail("two", "2\n"))
+    assert sink.process.wait(10) == 0
+    assert len(sink.box("ann@corp.test")) == 2
+
+
+@pytest.mark.parametrize("options", [("--within", "0.2"), ()], ids=["time is up", "SIGTERM"])
+def test_too_little_came(start: Callable[..., SinkProcess], tmp_path: Path, options: tuple[str, ...]) -> None:
+    """However it ends: exit code 1, and how many are missing."""
+    sink = start("--until", "2", *options)
+    assert (sink.process.wait(10) if options else sink.stop()) == 1
+    assert "2 of 2 messages did not come" in (tmp_path / "err").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("address", "at_rcpt", "at_data"),
     [

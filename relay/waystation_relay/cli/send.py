@@ -8,8 +8,10 @@ import re
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import aiosmtplib
 import click
@@ -18,6 +20,7 @@ from waystation_relay.cli.endpoint import Endpoint
 
 ENVIRONMENT = 1
 WITHIN_S = 30.0
+PAUSE_S = 1.0
 STDIN = "-"
 _QUEUE_ID = re.compile(r"\b[0-9A-HJKMNP-TV-Z]{11}-[0-9A-HJKMNP-TV-Z]{5}\b")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -65,6 +68,14 @@ class _Refusal(Exception):  # noqa: N818 -- the word for what happened
     help="How the connection is secured.",
 )
 @click.option("--insecure", is_flag=True, help="With --tls: take any certificate.")
+@click.option(
+    "--within",
+    "within_s",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="Try again for so long, until the server takes it.  [default: once]",
+)
 def command(
     server: tuple[str, int],
     sender: str,
@@ -75,6 +86,7 @@ def command(
     count: int,
     tls: str,
     insecure: bool,
+    within_s: float,
 ) -> None:
     """Hand a mail to a server by SMTP; print its last reply and the queue id in it.
 
@@ -83,6 +95,8 @@ def command(
     sender = "" if sender == "<>" else sender
     text = sys.stdin.read() if body == STDIN and eml is None else body
     whole = eml.read_bytes() if eml is not None else None
+    if within_s and count > 1:
+        raise click.UsageError("--within is for one mail: with --count some would be sent twice")
     client = aiosmtplib.SMTP(
         hostname=server[0],
         port=server[1],
@@ -92,17 +106,29 @@ def command(
         start_tls=tls == "starttls",
         tls_context=_context(insecure=insecure) if tls != "none" else None,
     )
-    try:
-        asyncio.run(_send(client, sender, recipients, count, subject, text, whole))
-    except _Refusal as refusal:
-        _fail(str(refusal))
-    except aiosmtplib.SMTPResponseException as error:
-        _fail(f"{error.code} {error.message}")
-    except (aiosmtplib.SMTPException, OSError) as error:
-        _fail(f"{server[0]} port {server[1]}: {error or type(error).__name__}")
+    deadline = time.monotonic() + within_s
+    told = ""
+    while True:
+        try:
+            asyncio.run(_send(client, sender, recipients, count, subject, text, whole))
+        except _Refusal as refusal:
+            problem = str(refusal)
+        except aiosmtplib.SMTPResponseException as error:
+            problem = f"{error.code} {error.message}"
+        except (aiosmtplib.SMTPException, OSError) as error:
+            problem = f"{server[0]} port {server[1]}: {error or type(error).__name__}"
+        else:
+            return
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            _fail(problem)
+        if problem != told:
+            click.echo(f"waystation send: {problem}; trying again", err=True)
+        told = problem
+        time.sleep(min(PAUSE_S, left_s))
 
 
-def _fail(text: str) -> None:
+def _fail(text: str) -> NoReturn:
     click.echo(f"waystation send: {text}", err=True)
     sys.exit(ENVIRONMENT)
 

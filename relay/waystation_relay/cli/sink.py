@@ -12,7 +12,7 @@ import mailbox
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,6 +39,13 @@ WORDS = {
 }
 
 
+Enough = Callable[[], object]
+
+
+def _nobody() -> None:
+    """Who waits for nothing."""
+
+
 def order(address: str, stage: str) -> str | None:
     """The reply that an address like ``reject-550@x`` asks for at RCPT (``rcpt``) or after the data."""
     local = address.rpartition("@")[0].partition("+")[0].lower()
@@ -53,8 +60,13 @@ def order(address: str, stage: str) -> str | None:
 class Keeper:
     """What the sink does with mail; the names of the hooks are aiosmtpd's."""
 
-    def __init__(self, maildir: Path | None, *, lmtp: bool, as_json: bool) -> None:
+    def __init__(
+        self, maildir: Path | None, *, lmtp: bool, as_json: bool, until: int = 0, enough: Enough = _nobody
+    ) -> None:
+        """``enough`` is called when ``until`` messages have been kept; 0: never. ``missing``: how many
+        of them have not come yet."""
         self._maildir, self._lmtp, self._json = maildir, lmtp, as_json
+        self.missing, self._enough = until, enough
 
     async def handle_RCPT(  # noqa: N802
         self,
@@ -83,6 +95,10 @@ class Keeper:
             self._say(
                 envelope, [a for a, r in zip(envelope.rcpt_tos, replies, strict=True) if r == reply], reply
             )
+        if kept and self.missing:
+            self.missing -= 1
+            if not self.missing:
+                self._enough()
         return "\r\n".join(replies) if self._lmtp else replies[0]
 
     def _keep(self, envelope: Envelope, recipients: Sequence[str]) -> None:
@@ -144,12 +160,33 @@ def folder_name(address: str) -> str:
 )
 @click.option("--lmtp", is_flag=True, help="Speak LMTP (RFC 2033) instead of SMTP.")
 @click.option(
+    "--until",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="End when N messages were kept.  [default: never]",
+)
+@click.option(
+    "--within",
+    "within_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --until: wait no longer than this.  [default: for ever]",
+)
+@click.option(
     "-o",
     "output",
     type=click.Choice(["text", "json"]),
     help="How to print.  [default: text on a terminal, else json]",
 )
-def command(host: str, port: int | None, maildir: Path | None, lmtp: bool, output: str | None) -> None:
+def command(
+    host: str,
+    port: int | None,
+    maildir: Path | None,
+    lmtp: bool,
+    until: int | None,
+    within_s: float | None,
+    output: str | None,
+) -> None:
     """Take all mail, print a line for each message, and keep it if asked.
 
     \b
@@ -158,19 +195,29 @@ def command(host: str, port: int | None, maildir: Path | None, lmtp: bool, outpu
       defer-451@…   451 at RCPT; also defer-421, defer-450, defer-452 and so on
       data-554@…    554 after the data; any code from 400 to 599
 
-    Runs until Ctrl-C or SIGTERM. Exits 1 when the port cannot be had.
+    Runs until Ctrl-C or SIGTERM, or until it has what --until asks for. Exits 1 when the port cannot
+    be had, or when it ends with fewer than --until messages.
     """
+    if within_s is not None and until is None:
+        raise click.UsageError("--within needs --until: without it there is nothing to wait for")
     as_json = output == "json" or (output is None and not sys.stdout.isatty())
-    keeper = Keeper(maildir, lmtp=lmtp, as_json=as_json)
+    ended = asyncio.Event()
+    keeper = Keeper(maildir, lmtp=lmtp, as_json=as_json, until=until or 0, enough=ended.set)
     chosen = STANDARD_PORTS["lmtp" if lmtp else "smtp"] if port is None else port
     try:
-        asyncio.run(_serve(keeper, host, chosen, lmtp=lmtp))
+        asyncio.run(_serve(keeper, ended, host, chosen, lmtp=lmtp, within_s=within_s))
     except OSError as error:
         click.echo(f"waystation sink: {host} port {chosen}: {error.strerror or error}", err=True)
         sys.exit(ENVIRONMENT)
+    if keeper.missing:
+        click.echo(f"waystation sink: {keeper.missing} of {until} messages did not come", err=True)
+        sys.exit(ENVIRONMENT)
 
 
-async def _serve(keeper: Keeper, host: str, port: int, *, lmtp: bool) -> None:
+async def _serve(
+    keeper: Keeper, ended: asyncio.Event, host: str, port: int, *, lmtp: bool, within_s: float | None
+) -> None:
+    """Until ``ended``, but no longer than ``within_s``."""
     loop = asyncio.get_running_loop()
     kind = LMTP if lmtp else SMTP
 
@@ -184,13 +231,14 @@ async def _serve(keeper: Keeper, host: str, port: int, *, lmtp: bool) -> None:
             loop=loop,
         )
 
-    ended = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, ended.set)
     server = await loop.create_server(session, host, port)
     where = server.sockets[0].getsockname()
     click.echo(f"waystation sink: {'LMTP' if lmtp else 'SMTP'} at {where[0]} port {where[1]}", err=True)
-    await ended.wait()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await ended.wait()
     server.close()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(server.wait_closed(), 1)
