@@ -1,6 +1,7 @@
 """``python -m waystation_operator.cli.generate``: writes what is made from the models into the source tree.
 
-That is ``crds/*.yaml`` and the field tables of ``docs/configuration.md``.
+That is ``crds/*.yaml`` with the chart's copies of them, and the field tables of
+``docs/configuration.md``.
 With ``--check`` nothing is written, and the exit code is 1 if something would be.
 """
 
@@ -11,12 +12,13 @@ import click
 from waystation_operator.api import crds, reference
 
 TREE = Path(__file__).parents[3]
+CRDS = ("crds", "charts/waystation/files/crds")
 
 
 def expected(tree: Path) -> dict[Path, str]:
     """Every generated file with the text it ought to have."""
     page = tree / "docs" / "configuration.md"
-    files = {tree / "crds" / name: text for name, text in crds.crds().items()}
+    files = {tree / folder / name: text for folder in CRDS for name, text in crds.crds().items()}
     files[page] = reference.fill(page.read_text(encoding="utf-8"))
     return files
 
@@ -33,6 +35,7 @@ def command(check: bool, tree: Path) -> None:
     ]
     for path, text in stale:
         if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         click.echo(f"{path.relative_to(tree)}: {'out of date' if check else 'written'}")
     if check and stale:
