@@ -1,6 +1,6 @@
 """The two images every cluster here has: the one that holds a pod together, and a shell for tests.
 
-In the shell, `nslookup` looks names up; the other commands, being static, take addresses only.
+The shell is Debian's static busybox, whose `wget -T` crashes; give the command a deadline instead.
 
 Images of the product itself come from ``tests/cluster/images``.
 """

@@ -70,9 +70,22 @@ def cgroups() -> list[Path]:
     return [root / CGROUP.lstrip("/") for root in roots if root.is_dir()]
 
 
-def _in_cgroups() -> Iterator[int]:
-    for root in cgroups():
-        for file in root.rglob("cgroup.procs") if root.exists() else ():
+def kill_pod(uid: str) -> None:
+    """kill -9 of every process in the containers of one pod."""
+    killed = 0
+    for pid in _in_cgroups(f"*pod{uid}"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    assert killed, f"no process of pod {uid} runs here"
+
+
+def _in_cgroups(below: str = "") -> Iterator[int]:
+    roots = [root for root in cgroups() if root.exists()]
+    if below:
+        roots = [found for root in roots for found in root.rglob(below)]
+    for root in roots:
+        for file in root.rglob("cgroup.procs"):
             with contextlib.suppress(OSError):
                 yield from map(int, file.read_text(encoding="ascii").split())
 
