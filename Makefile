@@ -17,6 +17,7 @@ OPTIONS ?=
 SECONDS ?= 60
 TARGET ?=
 MINUTES ?= 15
+TESTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check unit programs format bench bench-peers bench-memory bench-profile fuzz durability soak \
@@ -101,8 +102,10 @@ cluster-down: install ## Stop that Kubernetes and remove all it left
 	@$(BIN)/python -m tests.cluster down
 
 cluster-lane: install ## Test what needs an API server but no node (tests/cluster/lane; no root)
-	@$(BIN)/python -m tests.cluster control-plane
-	@$(BIN)/pytest -q --no-header tests/cluster/lane
+	@$(BIN)/python -m tests.cluster test-lane
+
+test-cluster: install ## Test on a real Kubernetes (TESTS=tests/cluster/e2e; WAYSTATION_CONTEXT=NAME takes one of KUBECONFIG)
+	@TESTS='$(TESTS)' $(BIN)/python -m tests.cluster test
 
 clean: ## Remove .venv, caches and the local mode's data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .waystation .fuzz build dist bench/results

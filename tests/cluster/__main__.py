@@ -2,6 +2,7 @@
 
 import sys
 
+from tests.cluster import suite
 from tests.cluster.driver import binaries, components, daemon, debian, gate, lifecycle, place, storage
 from tests.cluster.driver.failure import ClusterError
 
@@ -14,6 +15,8 @@ def up() -> None:
     export KUBECONFIG={here.kubeconfig}
     export PATH={here.root}/bin:$PATH        # kubectl and helm of the cluster's version
     kubectl get pods --all-namespaces
+
+The product's images: .venv/bin/python -m tests.cluster images. Tests: make test-cluster TESTS=tests/cluster/e2e
 Logs: {here.root}/logs. StorageClass: standard. Stop it with: make cluster-down"""
     )
 
@@ -39,18 +42,14 @@ def build() -> None:
         print(f"    {binaries.where(name)}")
 
 
-def control_plane() -> None:
-    """What tests/cluster/lane needs, built and checked."""
-    debian.require(debian.CONTROL_PLANE)
-    binaries.build(binaries.CONTROL_PLANE)
-
-
 COMMANDS = {
     "up": up,
     "down": down,
     "status": status,
     "build": build,
-    "control-plane": control_plane,
+    "images": lambda: suite.import_images(place.whole()),
+    "test": suite.test,
+    "test-lane": suite.lane,
     # What the cluster itself runs.
     "storage": lambda: storage.serve(place.whole()),
     "gate": lambda: gate.serve(place.whole()),
