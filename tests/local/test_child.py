@@ -68,6 +68,15 @@ async def test_stopping_one_that_waits(child: Child) -> None:
     assert child.task.done()
 
 
+async def test_stopping_one_that_is_just_nudged(child: Child) -> None:
+    """Whichever comes first, the word to stop is not lost: nothing is started again."""
+    await kill(child)
+    child.nudge()
+    async with asyncio.timeout(10):
+        await child.stop(asyncio.Event())
+    assert child.restarts == 0
+
+
 def test_tail_of_a_log(tmp_path: Path) -> None:
     """The last five lines, indented, whatever bytes are in them; nothing of a log that is not there."""
     (tmp_path / "log").write_bytes(b"".join(b"line %d\n" % n for n in range(9)) + b"\xff\n")

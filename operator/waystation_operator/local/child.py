@@ -65,7 +65,9 @@ class Child:
                 f"{self.process.name}: {self.problem}\n{self.process.name}: starts again in {pause_s:.0f} s"
             )
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._nudged.wait(), pause_s)
+                # Not wait_for, which before Python 3.12 forgets a cancellation that comes with the nudge.
+                async with asyncio.timeout(pause_s):
+                    await self._nudged.wait()
             pause_s = FIRST_PAUSE_S if self._nudged.is_set() else min(pause_s * 2, LONGEST_PAUSE_S)
             self._nudged.clear()
             self.restarts += 1
@@ -135,7 +137,8 @@ async def is_ready(process: Process) -> bool:
         return await admin.is_ready(process.ready_url)
     for listening in process.listening:
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(ADDRESS, listening.port), 1)
+            async with asyncio.timeout(1):
+                _, writer = await asyncio.open_connection(ADDRESS, listening.port)
         except (TimeoutError, OSError):
             return False
         writer.close()
