@@ -17,6 +17,7 @@ class Disk:
 
     memory_bytes = TINY.memory_bytes
     chunk_bytes = TINY.stream_chunk_bytes
+    arriving = 0
 
     def __init__(self) -> None:
         self.waiting: list[list[bytes]] = []

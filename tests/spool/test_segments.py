@@ -11,10 +11,8 @@ from tests.spool.conftest import OpenSpool
 from tests.support.spools import TINY, WITHIN_S, SpoolUser, envelope, text
 
 from waystation_relay.mail.message import Message, Place, Status
-from waystation_relay.spool.batch import Inbox
 from waystation_relay.spool.bodies import place_of
-from waystation_relay.spool.draft import Draft, Flow
-from waystation_relay.spool.operations import Stop, Write
+from waystation_relay.spool.draft import Draft
 from waystation_relay.spool.segments import HEADER
 from waystation_relay.spool.values import ReadFailure
 
@@ -262,30 +260,3 @@ async def test_failed_batch_is_not_written_over(user: SpoolUser, monkeypatch: py
     if third.place.segment == first.place.segment:
         assert third.place.offset >= first.place.offset + 300 + HEADER.size + 300 + HEADER.size
     assert [await user.content(m) for m in (first, third)] == [text(300, 1), text(300, 3)]
-
-
-class Deaf:
-    """Where a draft of which nothing is sent sends it."""
-
-    memory_bytes, chunk_bytes = TINY.memory_bytes, TINY.stream_chunk_bytes
-
-    def send(self, flow: Flow, chunks: list[bytes]) -> None: ...
-
-    def drop(self, flow: Flow) -> None: ...
-
-
-def test_batch_is_bounded_in_bytes() -> None:
-    """Bodies and chunks that wait fill a batch up to about its size; the rest waits for the next."""
-    inbox = Inbox(msgspec.structs.replace(TINY, batch_bytes=1_000))
-    flow = Flow(Draft(1, "q", 0.0, Deaf()))
-    for _ in range(10):
-        inbox.put(Write(flow, [bytes(150), bytes(150)]))
-    assert [len(inbox.take(0)) for _ in range(4)] == [4, 4, 2, 0]
-
-
-def test_batch_is_bounded_in_operations() -> None:
-    """However many wait, nobody's commit takes longer than a batch."""
-    inbox = Inbox(msgspec.structs.replace(TINY, batch_operations=3))
-    for _ in range(7):
-        inbox.put(Stop())
-    assert [len(inbox.take(0)) for _ in range(4)] == [3, 3, 1, 0]

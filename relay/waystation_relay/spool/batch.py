@@ -2,11 +2,18 @@
 
 The inbox is the only thing that the loop's thread and the writer share. A
 batch is everything that waits, up to ``batch_operations`` and about
-``batch_bytes``: load makes batches larger, and nothing waits on a timer.
+``batch_bytes``. A sync costs the same for one message as for many, so two
+things wait a little for company:
+
+- a message, while others are arriving and each further ``gather_s`` brings
+  one, ``gather_rounds`` times at most; a lone client never waits;
+- the outcome of an attempt, which nobody waits for, until the next message
+  comes, ``patient_s`` at most.
 """
 
+import collections
 import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from waystation_relay.spool.operations import (
     Accept,
@@ -23,33 +30,88 @@ from waystation_relay.spool.operations import (
 )
 from waystation_relay.spool.values import SpoolFailure, Tuning
 
+CALL = Wake()  # of those who put something beside the queue
+
 
 class Inbox:
-    """``put`` from any thread; ``take`` on the writer's alone."""
+    """The ``put…`` on the loop's thread (``put`` on any), ``take`` on the writer's alone.
 
-    def __init__(self, tuning: Tuning) -> None:
+    ``arriving``: how many messages are on their way in.
+
+    Invariants
+        A streaming draft's pieces and its acceptance are taken in their order (both by ``put``).
+        ``Stop`` is taken last.
+    """
+
+    def __init__(self, tuning: Tuning, arriving: Callable[[], int]) -> None:
         self._tuning = tuning
+        self._arriving = arriving
         self._queue: queue.SimpleQueue[Operation] = queue.SimpleQueue()
+        self._accepts: collections.deque[Accept] = collections.deque()
+        self._settles: collections.deque[Settle] = collections.deque()
         self.put = self._queue.put
+
+    def put_accept(self, accept: Accept) -> None:
+        self._accepts.append(accept)
+        if len(self._accepts) == 1 or not self._arriving():  # the first calls the writer, the last hurries it
+            self.put(CALL)
+
+    def put_settle(self, settle: Settle) -> None:
+        self._settles.append(settle)
+        if len(self._settles) == 1:
+            self.put(CALL)
 
     def take(self, patience_s: float | None) -> list[Operation]:
         """What waits, at least one operation unless ``patience_s`` runs out first."""
-        waiting = self._queue
-        try:
-            if patience_s is not None and patience_s <= 0:
-                taken = [waiting.get_nowait()]
-            else:
-                taken = [waiting.get(timeout=patience_s)]
-        except queue.Empty:
+        first = self._get(patience_s)
+        if first is None:
             return []
-        size_bytes = _size(taken[0])
-        for _ in range(min(waiting.qsize(), self._tuning.batch_operations - 1)):
-            if size_bytes > self._tuning.batch_bytes:
-                break
-            operation = waiting.get_nowait()  # nobody else takes
-            size_bytes += _size(operation)
-            taken.append(operation)
+        taken = [first]
+        if first is CALL and not self._accepts and (more := self._get(self._tuning.patient_s)) is not None:
+            taken.append(more)
+        if self._accepts:
+            self._gather(taken)
+        self._fill(taken)
         return taken
+
+    def _get(self, within_s: float | None) -> Operation | None:
+        try:
+            if within_s is not None and within_s <= 0:
+                return self._queue.get_nowait()
+            return self._queue.get(timeout=within_s)
+        except queue.Empty:
+            return None
+
+    def _gather(self, taken: list[Operation]) -> None:
+        """Waits while messages are arriving and keep coming."""
+        for _ in range(self._tuning.gather_rounds):
+            before = len(self._accepts)
+            if not self._arriving():
+                return
+            if (operation := self._get(self._tuning.gather_s)) is not None:
+                taken.append(operation)
+            if len(self._accepts) == before:
+                return
+
+    def _fill(self, taken: list[Operation]) -> None:
+        most, most_bytes = self._tuning.batch_operations, self._tuning.batch_bytes
+        size_bytes = sum(map(_size, taken))
+        for _ in range(self._queue.qsize()):
+            if len(taken) >= most or size_bytes > most_bytes:
+                break
+            operation = self._queue.get_nowait()  # nobody else takes
+            if operation is not CALL:
+                size_bytes += _size(operation)
+                taken.append(operation)
+        for waiting in (self._accepts, self._settles):
+            while waiting and len(taken) < most and size_bytes <= most_bytes:
+                size_bytes += _size(waiting[0])
+                taken.append(waiting.popleft())
+        if self._accepts or self._settles:  # the next batch's
+            self.put(CALL)
+            for stop in [operation for operation in taken if isinstance(operation, Stop)]:
+                taken.remove(stop)
+                self.put(stop)
 
 
 class Batch:

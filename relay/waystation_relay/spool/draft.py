@@ -36,6 +36,7 @@ class Streamer(Protocol):
 
     memory_bytes: int
     chunk_bytes: int
+    arriving: int  # drafts that are neither finished nor discarded
 
     def send(self, flow: Flow, chunks: list[bytes]) -> None: ...
 
@@ -73,6 +74,7 @@ class Draft:
         self._gathered = 0
         self._unwritten = 0
         self._paused = False
+        streamer.arriving += 1
 
     def append(self, data: bytes) -> bool:
         """Take bytes; ``False``: pause until ``on_drain`` is called."""
@@ -92,6 +94,7 @@ class Draft:
         if self.closed:
             return
         self.closed = True
+        self._streamer.arriving -= 1
         self.chunks = []
         self.on_drain = None
         if self._flow is not None:
@@ -101,6 +104,7 @@ class Draft:
         """No more appends. The flow, if the body went to a file; else it is all in ``chunks``."""
         assert not self.closed, "a draft is accepted or discarded once"
         self.closed = True
+        self._streamer.arriving -= 1
         self.on_drain = None
         if self._flow is not None and self.chunks:
             self._send(self._flow)

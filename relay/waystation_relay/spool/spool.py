@@ -100,7 +100,18 @@ class Spool:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
                 loop.call_soon_threadsafe(report, name, fields)
 
-        self._writer = Writer(recovered.committer, layout, tuning, limits, clock, loop, self._deliver, event)
+        self.arriving = 0
+        self._writer = Writer(
+            recovered.committer,
+            layout,
+            tuning,
+            limits,
+            clock,
+            loop,
+            self._deliver,
+            event,
+            lambda: self.arriving,
+        )
         self._put = self._writer.put
         self._lookups = Lookups(layout, self._put, loop, tuning.memory_bytes)
         self._administration = Administration(self._lookups, self._job, clock, loop, layout.tag)
@@ -179,8 +190,10 @@ class Spool:
         )
         if self._closed:
             self._loop.call_soon(done, CLOSED)
-        else:
+        elif flow is not None:  # behind its last piece
             self._put(Accept(entry, done))
+        else:
+            self._writer.put_accept(Accept(entry, done))
 
     # Outcomes
 
@@ -207,7 +220,7 @@ class Spool:
             if done is not None:
                 self._loop.call_soon(done, CLOSED)
         else:
-            self._put(Settle(change_of(change), entries, done))
+            self._writer.put_settle(Settle(change_of(change), entries, done))
 
     def can_settle(self) -> bool:
         """``False`` while settlements wait for a failing disk: an attempt now might be made twice."""

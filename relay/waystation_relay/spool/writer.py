@@ -48,6 +48,7 @@ class Writer:
         loop: asyncio.AbstractEventLoop,
         deliver: Callable[[Report], None],
         event: EventSink,
+        arriving: Callable[[], int],
     ) -> None:
         self.limits = limits
         self.stats = committer.stats
@@ -61,8 +62,10 @@ class Writer:
         self._loop = loop
         self._deliver = deliver
         self._event = event
-        self._inbox = Inbox(tuning)
+        self._inbox = Inbox(tuning, arriving)
         self.put = self._inbox.put
+        self.put_accept = self._inbox.put_accept
+        self.put_settle = self._inbox.put_settle
         self._retained: list[Settle] = []
         self._flows: set[Flow] = set()  # with a file that no message refers to yet
         self._failure: SpoolFailure | None = None  # of the last attempt
