@@ -15,6 +15,7 @@ from waystation_operator.api.mailroute import ParentRef
 from waystation_operator.api.objects import MailRoute, RelayPool, timestamp
 from waystation_operator.api.parse import parse
 from waystation_operator.api.problem import Identity, Problem
+from waystation_operator.plan.manifests.names import CONTAINER, CONTROLLER
 from waystation_operator.plan.observed import (
     Meta,
     Object,
@@ -24,9 +25,6 @@ from waystation_operator.plan.observed import (
     ObservedRoute,
 )
 
-CONTROLLER = "waystation.dev/operator"
-CLAIM_TEMPLATE = "queue"
-CONTAINER = "relay"
 _NOT_YET = ("ContainerCreating", "PodInitializing", "")  # what a container waits for without trouble
 
 

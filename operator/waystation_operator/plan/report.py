@@ -14,9 +14,10 @@ class Config(msgspec.Struct, frozen=True):
 
 
 class Queue(msgspec.Struct, frozen=True):
-    """``oldest_arrival`` is in Unix seconds."""
+    """``waiting`` and ``held`` count recipients; ``oldest_arrival`` is in Unix seconds."""
 
     messages: int
+    waiting: int = 0
     held: int = 0
     bytes: int = 0
     oldest_due_seconds: float = 0.0
@@ -58,6 +59,12 @@ class RouteReport(msgspec.Struct, frozen=True):
     top_deferral: Deferral | None = None
 
 
+class Unrouted(msgspec.Struct, frozen=True):
+    """Recipients in the queue that no route takes."""
+
+    waiting: int = 0
+
+
 class RelayReport(msgspec.Struct, frozen=True):
     """One pod's whole answer. ``routes`` are by ``namespace/name``."""
 
@@ -70,6 +77,7 @@ class RelayReport(msgspec.Struct, frozen=True):
     delivery: Delivery = Delivery()
     drain: Drain = Drain()
     routes: dict[str, RouteReport] = {}
+    unrouted: Unrouted = Unrouted()
 
 
 _decoder = msgspec.json.Decoder(RelayReport)

@@ -1,0 +1,69 @@
+"""Which objects a pool has, in the order in which they are needed, and which it no longer has."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from waystation_operator.api import units
+from waystation_operator.plan.desired import ClaimSize, Reference
+from waystation_operator.plan.manifests import disruption, names, networkpolicy, podmonitor, secrets, services
+from waystation_operator.plan.manifests.serviceaccount import service_account
+from waystation_operator.plan.manifests.statefulset import resized, stateful_set
+from waystation_operator.plan.observed import Observed
+from waystation_operator.plan.planned import Planned
+from waystation_operator.plan.reading import mapping, text
+from waystation_operator.plan.scaling import Scale
+
+_OPTIONAL = {"NetworkPolicy": "networking.k8s.io/v1", "PodMonitor": "monitoring.coreos.com/v1"}
+
+
+def objects(observed: Observed, plan: Planned, scale: Scale) -> Iterator[dict[str, Any]]:
+    """What pods mount comes before them. Without a configuration no pod is started; those there are stay."""
+    pool, uid = observed.pool.pool, observed.pool.meta.uid
+    name = observed.pool.identity.name
+    existing = observed.children.get(("StatefulSet", name))
+    if pool is None:
+        if existing is not None and observed.pool.meta.deleting:
+            yield resized(existing, scale.replicas)
+        return
+    yield service_account(pool.identity, uid)
+    yield secrets.admin(pool.identity, uid, observed.admin_token)
+    if plan.secret is not None:
+        yield dict(plan.secret)
+    yield services.headless(pool, uid)
+    yield services.smtp(pool, uid)
+    yield disruption.disruption_budget(pool.identity, uid)
+    if pool.spec.network_policy.enabled:
+        yield networkpolicy.network_policy(pool, uid, observed.settings)
+    if pool.spec.monitoring.pod_monitor and observed.settings.has_pod_monitors:
+        yield podmonitor.pod_monitor(pool, uid)
+    if plan.secret is not None or existing is not None:
+        yield stateful_set(pool, uid, observed.settings, scale.replicas, existing)
+
+
+def deletions(observed: Observed) -> Iterator[Reference]:
+    """What the pool may have and has, but does not ask for any more."""
+    pool = observed.pool.pool
+    if pool is None:
+        return
+    asked = {
+        "NetworkPolicy": pool.spec.network_policy.enabled,
+        "PodMonitor": pool.spec.monitoring.pod_monitor,
+    }
+    for kind, api_version in _OPTIONAL.items():
+        found = observed.children.get((kind, pool.identity.name))
+        if found is not None and not asked[kind]:
+            uid = text(mapping(found, "metadata"), "uid")
+            yield Reference(api_version, kind, pool.identity.namespace, pool.identity.name, uid)
+
+
+def claim_sizes(observed: Observed) -> Iterator[ClaimSize]:
+    """Claims grow with the pool's queue; the template they were made from cannot be changed."""
+    pool = observed.pool.pool
+    if pool is None:
+        return
+    size = pool.spec.queue.size_bytes
+    prefix = f"{names.CLAIM_TEMPLATE}-{pool.identity.name}-"
+    for claim in observed.claims:
+        if claim.name.startswith(prefix) and claim.phase == "Bound" and 0 < claim.size_bytes < size:
+            if not claim.deleting:
+                yield ClaimSize(claim.name, units.quantity(size))

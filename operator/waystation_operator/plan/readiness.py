@@ -1,0 +1,141 @@
+"""Whether a pool takes mail, and whether its queues are healthy: what each pod is at, and the verdict.
+
+``Ready`` asks what clients ask: does somebody take my mail? One pod that does
+is enough; the others are named. The kubelet's own words for what stops a pod
+are passed on.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from waystation_operator.api.pooloptions import Autoscaling
+from waystation_operator.plan import rounding
+from waystation_operator.plan.conditions import ROWS, Condition, judged
+from waystation_operator.plan.manifests import names
+from waystation_operator.plan.observed import Observed, ObservedPod
+from waystation_operator.plan.planned import Planned
+from waystation_operator.plan.report import RelayReport
+from waystation_operator.plan.scaling import Scale, report
+
+STARTS_WITHIN_S = 120.0
+
+# The kubelet's and the scheduler's words → ours.
+_TROUBLES = {
+    "ErrImagePull": "ImagePullFailed",
+    "ImagePullBackOff": "ImagePullFailed",
+    "InvalidImageName": "ImagePullFailed",
+    "ErrImageNeverPull": "ImagePullFailed",
+    "CrashLoopBackOff": "CrashLooping",
+    "Error": "CrashLooping",
+    "OOMKilled": "CrashLooping",
+    "Unschedulable": "Unschedulable",
+}
+_RELAY_REASONS = {"full": "QueueFull", "read-only": "StorageFailing", "failing": "StorageFailing"}
+_GRAVEST_FIRST = (
+    "StorageFailing",
+    "QueueFull",
+    "CrashLooping",
+    "ImagePullFailed",
+    "ClaimPending",
+    "Unschedulable",
+    "PodFailing",
+    "NotReady",
+    "Starting",
+)
+_PHASES = {"QueueFull": "Full", "Starting": "Starting", "NotReady": "NotReady"}
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a pod takes no mail: a reason of ``Ready`` and the words that came with it."""
+
+    reason: str
+    text: str
+
+
+def trouble(observed: Observed, pod: ObservedPod) -> Trouble | None:
+    if pod.ready:
+        return None
+    if pod.trouble:
+        reason = _TROUBLES.get(pod.trouble, "PodFailing")
+        if reason == "Unschedulable" and _claim_is_pending(observed, pod):
+            reason = "ClaimPending"
+        return Trouble(reason, f"{pod.trouble}: {pod.trouble_message}".rstrip(": "))
+    said = observed.relays.get(pod.name)
+    if isinstance(said, RelayReport):
+        for word in said.reasons:
+            if word in _RELAY_REASONS:
+                return Trouble(_RELAY_REASONS[word], word)
+        return Trouble("Starting" if "starting" in said.reasons else "NotReady", ", ".join(said.reasons))
+    if observed.now - pod.created < STARTS_WITHIN_S:
+        return Trouble("Starting", "starting")
+    return Trouble("NotReady", said or "not ready")
+
+
+def _claim_is_pending(observed: Observed, pod: ObservedPod) -> bool:
+    claim = names.claim(observed.pool.identity.name, pod.ordinal)
+    return any(found.name == claim and found.phase == "Pending" for found in observed.claims) or (
+        "PersistentVolumeClaim" in pod.trouble_message
+    )
+
+
+def phase(observed: Observed, pod: ObservedPod) -> str:
+    """In one word, for ``status.pods``."""
+    if pod.deleting:
+        return "Stopping"
+    said = report(observed, pod.name)
+    if said is not None and said.drain.state != "active":
+        return said.drain.state.capitalize()
+    found = trouble(observed, pod)
+    if found is not None:
+        return _PHASES.get(found.reason, "Failing")
+    return "Active" if said is not None else "Unreachable"
+
+
+def ready(observed: Observed, plan: Planned, scale: Scale) -> Condition:
+    if observed.pool.meta.deleting:
+        return judged("Ready", "False", "Deleting")
+    if scale.wanted == 0:
+        return judged("Ready", "False", "NoPods")
+    staying = [pod for pod in observed.pods if 0 <= pod.ordinal < scale.wanted and not pod.deleting]
+    troubles = {pod.name: found for pod in staying if (found := trouble(observed, pod)) is not None}
+    count = len(staying) - len(troubles)
+    named = [f"{name}: {found.text}" for name, found in sorted(troubles.items())]
+    text = "; ".join([f"{count} of {scale.wanted} pods take mail", *named])
+    if count == scale.wanted:
+        return judged("Ready", "True", "Ready", text)
+    gravest = _gravest(troubles.values())
+    if count:
+        is_calm = gravest == "Starting"
+        return judged("Ready", "True", "Ready" if is_calm else "Degraded", text)
+    if plan.obstacle is not None and not staying:
+        return judged("Ready", "False", "NotProgrammed", f"{text}; {plan.obstacle.message}")
+    remedy = ROWS["Ready", "False", gravest].remedy
+    return judged("Ready", "False", gravest, f"{text}; {remedy}")
+
+
+def _gravest(troubles: Iterable[Trouble]) -> str:
+    reasons = {found.reason for found in troubles}
+    return next((reason for reason in _GRAVEST_FIRST if reason in reasons), "Starting")
+
+
+def queue_healthy(observed: Observed) -> Condition:
+    said = {pod.name: found for pod in observed.pods if (found := report(observed, pod.name)) is not None}
+    if not said:
+        return judged("QueueHealthy", "Unknown", "Unreported")
+    for reason, words in (("StorageFailing", ("read-only", "failing")), ("Full", ("full",))):
+        which = [name for name, found in said.items() if any(word in found.reasons for word in words)]
+        if which:
+            row = ROWS["QueueHealthy", "False", reason]
+            return judged("QueueHealthy", "False", reason, f"{', '.join(which)}: {row.meaning} {row.remedy}")
+    pool = observed.pool.pool
+    target_s = (pool.spec.autoscaling if pool else Autoscaling()).target_lateness_s
+    late_s = max(found.queue.oldest_due_seconds for found in said.values())
+    if late_s > target_s:
+        row = ROWS["QueueHealthy", "False", "Late"]
+        text = f"due mail has waited for more than {rounding.longer_than(late_s)}; {row.remedy}"
+        return judged("QueueHealthy", "False", "Late", text)
+    if unrouted := sum(found.unrouted.waiting for found in said.values()):
+        text = f"{rounding.about(unrouted)} recipients wait that no route takes; add a MailRoute that matches"
+        return judged("QueueHealthy", "False", "Unrouted", text)
+    return judged("QueueHealthy", "True", "Healthy")
