@@ -64,6 +64,6 @@ def claim_sizes(observed: Observed) -> Iterator[ClaimSize]:
     size = pool.spec.queue.size_bytes
     prefix = f"{names.CLAIM_TEMPLATE}-{pool.identity.name}-"
     for claim in observed.claims:
-        if claim.name.startswith(prefix) and claim.phase == "Bound" and 0 < claim.size_bytes < size:
-            if not claim.deleting:
-                yield ClaimSize(claim.name, units.quantity(size))
+        is_there = claim.name.startswith(prefix) and claim.phase == "Bound" and not claim.deleting
+        if is_there and 0 < claim.size_bytes < size:
+            yield ClaimSize(claim.name, units.quantity(size))

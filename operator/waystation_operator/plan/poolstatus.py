@@ -12,7 +12,7 @@ from waystation_operator.plan.manifests import names
 from waystation_operator.plan.observed import Observed
 from waystation_operator.plan.planned import Planned
 from waystation_operator.plan.readiness import phase, queue_healthy, ready, trouble
-from waystation_operator.plan.reading import conditions, problems_text
+from waystation_operator.plan.reading import conditions, mapping, problems_text
 from waystation_operator.plan.report import RelayReport
 from waystation_operator.plan.scaling import Scale, report
 
@@ -77,7 +77,7 @@ def status(
         "replicas": len(observed.pods),
         "readyReplicas": sum(pod.ready and not pod.deleting for pod in observed.pods),
         "selector": ",".join(f"{key}={value}" for key, value in selector.items()),
-        "queue": _queue(reports) if reports else pool.status.get("queue"),
+        "queue": _queue(reports) if reports else mapping(pool.status, "queue"),
         "listeners": _listeners(observed, plan, verdict),
         "pods": _pods(observed),
         "conditions": transition.written(verdict.pool, before, generation, observed.now),
@@ -91,7 +91,7 @@ def _queue(reports: Sequence[RelayReport]) -> dict[str, Any]:
         "messages": sum(x.queue.messages for x in reports),
         "held": sum(x.queue.held for x in reports),
         "sizeBytes": sum(x.queue.bytes for x in reports),
-        "oldestDueSeconds": int(max(max(x.queue.oldest_due_seconds for x in reports), 0)),
+        "oldestDueSeconds": int(max(0, *(x.queue.oldest_due_seconds for x in reports))),
     }
     return found | ({"oldestArrivalTime": transition.iso(min(oldest))} if oldest else {})
 

@@ -4,7 +4,6 @@ Exact figures are in the status's own fields and in the metrics.
 """
 
 _STEPS = (
-    (60, "minute"),
     (600, "10 minutes"),
     (3600, "hour"),
     (21_600, "6 hours"),
