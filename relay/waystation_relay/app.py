@@ -160,6 +160,7 @@ class Relay:
             await started.aclose()
             raise
         await self._stop(started)
+        self._stopping.deaf()
         self._log.emit("relay.stopped", code=self._code)
         return self._code
 

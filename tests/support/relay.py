@@ -80,6 +80,7 @@ class RelayProcess:
         self.config = folder / "config" / "relay.json"
         self.token = folder / "token"
         self.out, self.err = folder / "log", folder / "errors"
+        self.arguments: list[str] = []  # more options of the command
         self.environment: dict[str, str] = {}  # on top of ours
         self.process: subprocess.Popen[bytes] | None = None
         for made in (self.config.parent, self.data):
@@ -126,7 +127,7 @@ class RelayProcess:
             sys.executable, "-m", "waystation", "relay",
             "--config", str(self.config), "--data", str(self.data), "--bind", "127.0.0.1",
             "--admin", f"127.0.0.1:{self.admin_port}", "--admin-token-file", str(self.token),
-            "--pod", self.pod,
+            "--pod", self.pod, *self.arguments,
         ]  # fmt: skip
 
     def start(self, *, wait: bool = True) -> Self:

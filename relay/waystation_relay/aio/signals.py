@@ -51,6 +51,13 @@ class Stopping:
             loop.add_signal_handler(signum, self._signalled, signum.name)
         loop.add_signal_handler(signal.SIGHUP, reload)
 
+    def deaf(self) -> None:
+        """All is closed: who still asks us to stop must not make a crash of a clean end."""
+        loop = asyncio.get_running_loop()
+        for signum in TO_STOP:
+            loop.remove_signal_handler(signum)
+            signal.signal(signum, signal.SIG_IGN)
+
     def give_up(self, why: str) -> None:
         """There is nothing to wait for."""
         self._said(why)
