@@ -16,7 +16,8 @@ def up() -> None:
     export PATH={here.root}/bin:$PATH        # kubectl and helm of the cluster's version
     kubectl get pods --all-namespaces
 
-The product's images: .venv/bin/python -m tests.cluster images. Tests: make test-cluster TESTS=tests/cluster/e2e
+The product's images: .venv/bin/python -m tests.cluster images
+Tests: make test-cluster TESTS=tests/cluster/e2e
 Logs: {here.root}/logs. StorageClass: standard. Stop it with: make cluster-down"""
     )
 

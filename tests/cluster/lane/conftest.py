@@ -13,6 +13,7 @@ from tests.cluster.conftest import existing
 from tests.cluster.driver import binaries, controlplane, debian
 from tests.cluster.driver.failure import ClusterError
 from tests.cluster.driver.place import CONTEXT
+from tests.cluster.lane.api import Api, proxied
 
 CRDS = Path(__file__).parents[3] / "crds"
 
@@ -39,3 +40,10 @@ def install(cluster: Cluster) -> None:
     """crds/ as it is, by kubectl, and wait until the API server serves it."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={CRDS}")
     cluster.kubectl("wait", "--for=condition=Established", f"--filename={CRDS}", "--timeout=30s")
+
+
+@pytest.fixture(scope="session")
+def api(cluster: Cluster) -> Iterator[Api]:
+    """The same API server, without kubectl in between."""
+    with proxied(cluster) as found:
+        yield found
