@@ -25,6 +25,7 @@ COMMANDS = {
         "waystation_operator.cli.check:command", "operator", "Validate RelayPools and MailRoutes."
     ),
     "local": Entry("waystation_operator.cli.local:command", "operator", "Run pools on this machine."),
+    "operator": Entry("waystation_operator.cli.operator:command", "operator", "Run the Kubernetes operator."),
     "queue": Entry("waystation_relay.cli.queue:command", "relay", "Look at a relay's queue and change it."),
     "relay": Entry("waystation_relay.cli.relay:command", "relay", "Run one relay, as a pod does."),
     "send": Entry("waystation_relay.cli.send:command", "relay", "Send a test mail."),
