@@ -1,13 +1,12 @@
-"""What is probed, when next, and how often logins are tried; what many relays' troubles say of port 25."""
+"""What is probed, when next, and how often logins are tried."""
 
 import pytest
 from tests.plan.objects import pool, route, secret
 
 from waystation_operator.plan import diagnosis, probing
 from waystation_operator.plan.diagnosis import Case
-from waystation_operator.plan.findings import Finding, Target
+from waystation_operator.plan.findings import Target
 from waystation_operator.plan.probing import Credential, Probe
-from waystation_operator.plan.report import Config, Deferral, Queue, RelayReport, RouteReport
 
 HOST = {"smartHost": {"host": "smtp.example.net", "port": 587, "tls": "Required", "authSecretName": "up"}}
 MAILBOXES = {"lmtp": {"host": "dovecot", "port": 24}}
@@ -168,73 +167,3 @@ def test_one_at_a_time_for_an_account() -> None:
 def test_how_long_a_login_waits(same_at: float | None, any_at: float | None, waits_s: float) -> None:
     """The same password after five minutes, another of the same account after one."""
     assert probing.login_waits_s(same_at, any_at, 1000.0) == waits_s
-
-
-def report(**routes: RouteReport) -> RelayReport:
-    named = {f"mail/{name}": found for name, found in routes.items()}
-    return RelayReport(pod="outbound-0", config=Config(), ready=True, queue=Queue(messages=0), routes=named)
-
-
-def stuck(destination: str, text: str = "[192.0.2.1]:25: no answer within 30 s") -> RouteReport:
-    text = f"cannot connect to mx.{destination} {text}"
-    return RouteReport(last_failure=NOW, waiting=3, top_deferral=Deferral("connect", text, 3, destination))
-
-
-DIRECT = [route(name, backends=[{"mx": {}}]) for name in "abc"]
-
-
-def blocked(*reports: RelayReport) -> Finding | None:
-    routes = [*DIRECT, route("host", backends=[HOST])]
-    return probing.port25_blocked(pool(), routes, reports, NOW)
-
-
-def test_port_25_is_blocked() -> None:
-    """No MX route ever delivered, and three destinations do not answer at port 25."""
-    finding = blocked(report(a=stuck("a.test"), b=stuck("b.test")), report(a=stuck("c.test")))
-    assert finding is not None
-    assert (finding.ok, finding.reason, finding.target.route) == (False, "PortBlocked", "mail/outbound")
-    assert "a.test, b.test, c.test all time out" in finding.message
-    assert "many clouds block port 25" in finding.message
-
-
-@pytest.mark.parametrize(
-    "reports",
-    [
-        [report(a=stuck("a.test"), b=stuck("a.test"), c=stuck("b.test"))],
-        [
-            report(a=stuck("a.test"), b=stuck("b.test"), c=RouteReport(last_success=NOW)),
-            report(a=stuck("c.test")),
-        ],
-        [report(a=stuck("a.test"), b=stuck("b.test"), host=stuck("c.test"))],
-        [
-            report(
-                a=stuck("a.test"), b=stuck("b.test"), c=stuck("c.test", "[192.0.2.1]:25: Connection refused")
-            )
-        ],
-        [
-            report(
-                a=stuck("a.test"),
-                b=stuck("b.test"),
-                c=stuck("c.test", "[192.0.2.1]:587: no answer within 30 s"),
-            )
-        ],
-        [],
-    ],
-    ids=[
-        "two destinations",
-        "one went out",
-        "one is a smart host",
-        "one refuses",
-        "another port",
-        "no report",
-    ],
-)
-def test_port_25_is_not_blocked(reports: list[RelayReport]) -> None:
-    """What may be one server's trouble is not taken for a firewall."""
-    assert blocked(*reports) is None
-
-
-def test_a_smart_host_that_works_proves_nothing_of_port_25() -> None:
-    """Mail that leaves at 587 does not tell whether 25 is open."""
-    working = RouteReport(last_success=NOW)
-    assert blocked(report(a=stuck("a.test"), b=stuck("b.test"), c=stuck("c.test"), host=working)) is not None

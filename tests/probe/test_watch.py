@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.plan.objects import pool, route, secret
+from tests.plan.test_port25 import report, stuck
 
 from waystation_operator.api.objects import MailRoute, Secret
 from waystation_operator.plan import diagnosis
@@ -272,6 +273,17 @@ async def test_figures_for_metrics(site: Site) -> None:
         Gauge("smartHost", "a.test:587", "AuthRefused", ok=False),
         Gauge("smartHost", "b.test:587", "ConnectionRefused", ok=False),
     }
+
+
+async def test_what_relays_meet_counts_as_well(site: Site) -> None:
+    """Port 25 blocked is found by those who knock there, not by a probe."""
+    direct = [route(name, backends=[{"mx": {}}]) for name in "abc"]
+    silent = report(a=stuck("mx.a.test"), b=stuck("mx.b.test"), c=stuck("mx.c.test"))
+    site.watch.want(POOL, direct, {}, {}, [silent])
+    assert site.reasons() == ["PortBlocked"]
+    assert site.watch.snapshot() == (Gauge("mx", "*:25", "PortBlocked", ok=False),)
+    site.watch.forget("mail/outbound")
+    assert site.reasons() == []
 
 
 async def test_running(site: Site) -> None:

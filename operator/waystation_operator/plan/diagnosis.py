@@ -216,7 +216,7 @@ TABLE: dict[Case, Row] = {
     ),
     Case.PORT_BLOCKED: Row(
         "PortBlocked",
-        "port 25 seems to be blocked: {why} all time out and no mail has gone to an MX host",
+        "port 25 seems to be blocked: servers of {why} do not answer, and no mail arrived at an MX host",
         "many clouds block port 25: have it opened, or send through a smart host at port 587 or 465",
     ),
 }

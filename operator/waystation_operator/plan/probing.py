@@ -11,7 +11,6 @@ Known limits
 
 import dataclasses
 import ipaddress
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,9 +18,7 @@ from waystation_operator.api.mailroute import Backend
 from waystation_operator.api.objects import MailRoute, RelayPool, Secret
 from waystation_operator.plan import diagnosis
 from waystation_operator.plan.attach import Labels, attach
-from waystation_operator.plan.diagnosis import Case
 from waystation_operator.plan.findings import Finding, Target
-from waystation_operator.plan.report import RelayReport
 
 WORKING_EVERY_S = (300.0, 330.0)  # spread, so that probes do not come in waves
 FAILING_EVERY_S = (50.0, 60.0)
@@ -29,7 +26,6 @@ MOST_A_MINUTE = 120
 MOST_AT_ONCE = 8
 SAME_LOGIN_EVERY_S = 300.0
 ANY_LOGIN_EVERY_S = 60.0
-PORT_25_DESTINATIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,32 +172,4 @@ def login_waits_s(same_at: float | None, any_at: float | None, now: float) -> fl
         0.0 if same_at is None else same_at + SAME_LOGIN_EVERY_S - now,
         0.0 if any_at is None else any_at + ANY_LOGIN_EVERY_S - now,
         0.0,
-    )
-
-
-_NO_ANSWER = re.compile(r":25: (?:no answer within|Connection timed out)")
-
-
-def port25_blocked(
-    pool: RelayPool, routes: Sequence[MailRoute], reports: Sequence[RelayReport], now: float
-) -> Finding | None:
-    """Whether nothing gets out at port 25, judged by what the pool's relays met.
-
-    That no MX route has ever delivered and several destinations, not one, do not answer there tells a
-    firewall from a server that is down.
-    """
-    direct = {route.identity.key for route in routes if any(backend.mx for backend in route.spec.backends)}
-    met = [report for relay in reports for key, report in relay.routes.items() if key in direct]
-    if any(report.last_success is not None for report in met):
-        return None
-    silent = {
-        report.top_deferral.destination
-        for report in met
-        if report.top_deferral and _NO_ANSWER.search(report.top_deferral.text)
-    }
-    if len(silent) < PORT_25_DESTINATIONS:
-        return None
-    target = Target("mx", "*", 25, route=pool.identity.key)
-    return diagnosis.finding(
-        Case.PORT_BLOCKED, target, now, why=", ".join(sorted(silent)[:PORT_25_DESTINATIONS])
     )

@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from waystation_operator.api.objects import MailRoute, RelayPool, Secret
-from waystation_operator.plan import probing
+from waystation_operator.plan import port25, probing
 from waystation_operator.plan.attach import Labels
 from waystation_operator.plan.findings import Finding, Target
 from waystation_operator.plan.probing import Credential, Probe
+from waystation_operator.plan.report import RelayReport
 from waystation_operator.probe.connection import Settings
 from waystation_operator.probe.examine import Examined, examine
 from waystation_operator.probe.logins import Logins
@@ -83,6 +84,8 @@ class Watch:
         self._wanted: dict[str, dict[Probe, tuple[Target, ...]]] = {}
         self._due: dict[Probe, float] = {}
         self._findings: dict[Probe, Finding] = {}
+        self._silences: dict[str, port25.Noted] = {}
+        self._told: dict[str, Finding | None] = {}
         self._running: dict[Probe, asyncio.Task[None]] = {}
         self._started: list[float] = []
         self._logins = Logins()
@@ -94,11 +97,18 @@ class Watch:
         routes: Sequence[MailRoute],
         namespaces: Mapping[str, Labels],
         secrets: Mapping[str, Secret],
+        reports: Sequence[RelayReport] = (),
     ) -> None:
-        """From now on this, and nothing else, is probed for the pool. What is new is probed at once."""
+        """From now on this, and nothing else, is probed for the pool. What is new is probed at once.
+
+        ``reports`` are its relays': what they met counts as well.
+        """
+        key, now = pool.identity.key, self._clock.now()
+        self._silences[key] = port25.noted(self._silences.get(key, {}), routes, reports, now)
+        self._told[key] = port25.verdict(pool, self._silences[key], now)
         targets = probing.targets(pool, routes, namespaces)
         wanted = probing.probes(pool, targets, secrets)
-        before = self._wanted.get(pool.identity.key, {})
+        before = self._wanted.get(key, {})
         known = {probe.target: self._findings[probe] for probe in before if probe in self._findings}
         for probe in wanted:
             if probe not in self._due:
@@ -107,27 +117,31 @@ class Watch:
                     probe.target in known
                 ):  # with another password, say: what was known stands until it is tried
                     self._findings[probe] = known[probe.target]
-        self._wanted[pool.identity.key] = wanted
+        self._wanted[key] = wanted
         self._drop_unwanted()
         self._woken.set()
 
     def forget(self, pool_key: str) -> None:
         """The pool is gone."""
-        self._wanted.pop(pool_key, None)
+        for about in (self._wanted, self._silences, self._told):
+            about.pop(pool_key, None)
         self._drop_unwanted()
 
     def findings_for(self, pool_key: str) -> tuple[Finding, ...]:
         """What is known, each finding once for every route it concerns."""
-        return tuple(
+        probed = [
             dataclasses.replace(self._findings[probe], target=target)
             for probe, targets in self._wanted.get(pool_key, {}).items()
             if probe in self._findings
             for target in targets
-        )
+        ]
+        told = self._told.get(pool_key)
+        return (*probed, told) if told else tuple(probed)
 
     def snapshot(self) -> tuple[Gauge, ...]:
         worst: dict[tuple[str, str], Gauge] = {}
-        for finding in self._findings.values():
+        told = [finding for finding in self._told.values() if finding]
+        for finding in (*self._findings.values(), *told):
             host = f"{finding.target.host}:{finding.target.port}"
             gauge = Gauge(finding.target.kind, host, finding.reason, finding.ok)
             key = gauge.kind, gauge.host
