@@ -22,9 +22,10 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* What selects the operator's pods: never changes within a release. */}}
+{{- /* What selects the operator's pods: never changes within a release. Network policies of pools rely on name and component. */}}
 {{- define "waystation.selector" -}}
-app.kubernetes.io/name: waystation-operator
+app.kubernetes.io/name: waystation
+app.kubernetes.io/component: operator
 app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
@@ -32,7 +33,6 @@ app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" }}
 {{- define "waystation.labels" -}}
 {{- $root := index . 0 -}}
 {{- $labels := dict
-  "app.kubernetes.io/component" "operator"
   "app.kubernetes.io/part-of" "waystation"
   "app.kubernetes.io/managed-by" $root.Release.Service
   "app.kubernetes.io/version" $root.Chart.AppVersion
