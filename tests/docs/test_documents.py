@@ -83,6 +83,8 @@ def test_make_targets_exist() -> None:
 def commands_named() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         for line in code(page):
+            if line.lstrip().startswith(("helm ", "kubectl ")):  # a release or a namespace of this name
+                continue
             for call in re.findall(r"(?:^|[\s/])waystation ((?:[a-z]+)\b[^|;&)`]*)", line.split("#")[0]):
                 yield relative(page), call.strip()
 
