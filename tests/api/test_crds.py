@@ -51,6 +51,7 @@ def test_generate_notices_a_stale_file(tmp_path: Path) -> None:
     (tmp_path / "crds").mkdir()
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "configuration.md").write_text("")
+    (tmp_path / "docs" / "conditions.md").write_text("")
     arguments = ["--tree", str(tmp_path)]
     assert CliRunner().invoke(generate.command, [*arguments, "--check"]).exit_code == 1
     assert CliRunner().invoke(generate.command, arguments).exit_code == 0

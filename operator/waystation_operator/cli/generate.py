@@ -1,7 +1,7 @@
 """``python -m waystation_operator.cli.generate``: writes what is made from the models into the source tree.
 
-That is ``crds/*.yaml`` with the chart's copies of them, and the field tables of
-``docs/configuration.md``.
+That is ``crds/*.yaml`` with the chart's copies of them, the field tables of
+``docs/configuration.md`` and the tables of ``docs/conditions.md``.
 With ``--check`` nothing is written, and the exit code is 1 if something would be.
 """
 
@@ -10,16 +10,19 @@ from pathlib import Path
 import click
 
 from waystation_operator.api import crds, reference
+from waystation_operator.plan import conditionspage
 
 TREE = Path(__file__).parents[3]
 CRDS = ("crds", "charts/waystation/files/crds")
+_PAGES = {"configuration.md": reference.fill, "conditions.md": conditionspage.fill}
 
 
 def expected(tree: Path) -> dict[Path, str]:
     """Every generated file with the text it ought to have."""
-    page = tree / "docs" / "configuration.md"
     files = {tree / folder / name: text for folder in CRDS for name, text in crds.crds().items()}
-    files[page] = reference.fill(page.read_text(encoding="utf-8"))
+    for name, fill in _PAGES.items():
+        page = tree / "docs" / name
+        files[page] = fill(page.read_text(encoding="utf-8"))
     return files
 
 
@@ -27,7 +30,7 @@ def expected(tree: Path) -> dict[Path, str]:
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is out of date.")
 @click.option("--tree", type=click.Path(path_type=Path), default=TREE, help="Root of the source tree.")
 def command(check: bool, tree: Path) -> None:
-    """Write crds/*.yaml and the field tables of docs/configuration.md from the models."""
+    """Write crds/*.yaml and the tables of docs/configuration.md and docs/conditions.md."""
     stale = [
         (path, text)
         for path, text in expected(tree).items()

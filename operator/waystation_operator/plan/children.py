@@ -9,7 +9,7 @@ from waystation_operator.plan.manifests import disruption, names, networkpolicy,
 from waystation_operator.plan.manifests.serviceaccount import service_account
 from waystation_operator.plan.manifests.statefulset import resized, stateful_set
 from waystation_operator.plan.observed import Observed
-from waystation_operator.plan.planned import Planned
+from waystation_operator.plan.planned import Planned, may_write_secrets
 from waystation_operator.plan.reading import mapping, text
 from waystation_operator.plan.scaling import Scale
 
@@ -26,7 +26,8 @@ def objects(observed: Observed, plan: Planned, scale: Scale) -> Iterator[dict[st
             yield resized(existing, scale.replicas)
         return
     yield service_account(pool.identity, uid)
-    yield secrets.admin(pool.identity, uid, observed.admin_token)
+    if may_write_secrets(observed):
+        yield secrets.admin(pool.identity, uid, observed.admin_token)
     if plan.secret is not None:
         yield dict(plan.secret)
     yield services.headless(pool, uid)

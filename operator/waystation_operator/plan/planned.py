@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from waystation_contract import codec
+from waystation_operator.api.objects import RelayPool
 from waystation_operator.plan.conditions import Condition, judged
 from waystation_operator.plan.manifests import names, secrets
 from waystation_operator.plan.observed import Observed, ObservedPod
-from waystation_operator.plan.reading import ref_key
+from waystation_operator.plan.reading import named_pools
 from waystation_operator.plan.relayconfig import Plan, plan_pool
 from waystation_operator.plan.scaling import Scale, report
 
@@ -33,22 +34,14 @@ def planned(observed: Observed) -> Planned:
     pool = observed.pool.pool
     if pool is None:
         return Planned(None, obstacle=judged("Programmed", "False", "NotAccepted"))
-    key = pool.identity.key
-    routes = [
-        found.route
-        for found in observed.routes
-        if found.route is not None
-        and any(ref_key(ref.name, ref.namespace, found.identity) == key for ref in found.parent_refs)
-    ]
-    existing = observed.children.get(("Secret", names.config_secret(pool.identity.name)))
-    plan = plan_pool(
-        pool,
-        routes,
-        observed.namespaces,
-        observed.secrets,
-        forbidden=observed.forbidden,
-        kept=secrets.decoded(existing),
-    )
+    plan = _plan(observed, pool)
+    if not may_write_secrets(observed):
+        namespace = pool.identity.namespace
+        text = (
+            f"the operator may not read and write Secrets in namespace {namespace}, where the pool's are; "
+            f"let it by a RoleBinding in {namespace}, as docs/conditions.md shows"
+        )
+        return Planned(plan, obstacle=judged("Programmed", "False", "SecretForbidden", text))
     if plan.document is None:
         return Planned(plan, obstacle=judged("Programmed", "False", "NotResolved"))
     size = secrets.size_bytes(plan.document, plan.files)
@@ -60,6 +53,30 @@ def planned(observed: Observed) -> Planned:
         return Planned(plan, obstacle=judged("Programmed", "False", "TooLarge", text))
     secret = secrets.config(pool.identity, observed.pool.meta.uid, plan.document, plan.files)
     return Planned(plan, codec.digest(plan.document, plan.files), secret)
+
+
+def may_write_secrets(observed: Observed) -> bool:
+    """Whether the pool's own Secrets are within reach of the operator."""
+    pool = observed.pool.identity
+    own = {f"{pool.namespace}/{name(pool.name)}" for name in (names.config_secret, names.admin_secret)}
+    return not own & observed.forbidden
+
+
+def _plan(observed: Observed, pool: RelayPool) -> Plan:
+    routes = [
+        found.route
+        for found in observed.routes
+        if found.route is not None and pool.identity.key in named_pools(found)
+    ]
+    existing = observed.children.get(("Secret", names.config_secret(pool.identity.name)))
+    return plan_pool(
+        pool,
+        routes,
+        observed.namespaces,
+        observed.secrets,
+        forbidden=observed.forbidden,
+        kept=secrets.decoded(existing),
+    )
 
 
 def behind(observed: Observed, plan: Planned) -> list[ObservedPod]:

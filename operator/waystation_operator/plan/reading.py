@@ -49,15 +49,14 @@ def concerned(route: ObservedRoute) -> frozenset[str]:
         for entry in (entries if isinstance(entries, list) else [])
         if isinstance(entry, Mapping) and entry.get("controllerName") == CONTROLLER
     )
-    return frozenset(
-        [
-            *(ref_key(ref.name, ref.namespace, route.identity) for ref in route.parent_refs),
-            *(
-                ref_key(str(ref.get("name", "")), str(ref.get("namespace", "")), route.identity)
-                for ref in reported
-            ),
-        ]
+    return named_pools(route).union(
+        ref_key(text(ref, "name"), text(ref, "namespace"), route.identity) for ref in reported
     )
+
+
+def named_pools(route: ObservedRoute) -> frozenset[str]:
+    """``namespace/name`` of every pool in its parentRefs."""
+    return frozenset(ref_key(ref.name, ref.namespace, route.identity) for ref in route.parent_refs)
 
 
 def ref_key(name: str, namespace: str, route: Identity) -> str:

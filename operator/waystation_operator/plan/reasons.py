@@ -167,6 +167,13 @@ TABLE: tuple[Row, ...] = (
     Row(
         "Programmed",
         "False",
+        "SecretForbidden",
+        "The operator may not read and write the pool's own Secrets, so its pods cannot be told anything.",
+        "let it, by a RoleBinding in the pool's namespace; see below",
+    ),
+    Row(
+        "Programmed",
+        "False",
         "NotAccepted",
         "What is not accepted is not programmed. Pods keep what they have.",
         "see Accepted",
