@@ -31,12 +31,21 @@ class Archive:
     """An image in a file, and the reference that a pod names it by once it was loaded."""
 
     name: str
-    tag: str
+    source: Source
     path: Path
+
+    @property
+    def tag(self) -> str:
+        return self.source.key
 
     @property
     def reference(self) -> str:
         return f"{REPOSITORY}/{self.name}:{self.tag}"
+
+    @property
+    def stored(self) -> str:
+        """What buildah's store calls it."""
+        return f"localhost/{self.name}:{self.tag}"
 
 
 def epoch() -> int:
@@ -62,31 +71,31 @@ def build(names: Collection[str] = TARGETS, *, renew: bool = False) -> list[Arch
     for name, of in sources().items():
         if name not in names:
             continue
-        archive = Archive(name, of.key, place.cache() / f"{name}-{of.key}.tar")
+        archive = Archive(name, of, place.cache() / f"{name}-{of.key}.tar")
         if renew or not archive.path.exists():
             with place.locked():
-                if renew or not archive.path.exists():
-                    _make(archive, of, renew=renew and not made)
+                if renew or not archive.path.exists():  # somebody else may have made it meanwhile
+                    _make(archive, renew=renew and not made)
         made.append(archive)
     return made
 
 
-def _make(archive: Archive, of: Source, *, renew: bool) -> None:
+def _make(archive: Archive, *, renew: bool) -> None:
     buildah.bound()
     parent = base.ensure(epoch=epoch(), renew=renew)
     print(f"==> image {archive.name} (about {TAKES[archive.name]})", flush=True)
-    tag = f"localhost/{archive.name}:{archive.tag}"
-    assemble(of, tag, parent, TARGETS[archive.name], fresh=renew)
-    buildah.write(tag, archive.path, archive.tag)
+    assemble(archive, archive.stored, parent, fresh=renew)
+    buildah.write(archive.stored, archive.path, archive.tag)
     place.drop_others(archive.path, archive.name)
     print(f"    {archive.reference}, {archive.path.stat().st_size >> 20} MiB", flush=True)
 
 
-def assemble(of: Source, tag: str, parent: str, target: str, *, fresh: bool) -> None:
-    """Builds one image into buildah's store."""
+def assemble(archive: Archive, tag: str, parent: str, *, fresh: bool) -> None:
+    """Builds what the archive is made from into buildah's store, under this tag."""
+    target = TARGETS[archive.name]
     arguments = {"BASE": parent}
     if target:
         arguments |= {"SOURCE_DATE_EPOCH": str(epoch()), "VERSION": version()}
     with tempfile.TemporaryDirectory() as folder:
-        of.write(Path(folder))
+        archive.source.write(Path(folder))
         buildah.bud(Path(folder), tag, epoch=epoch(), arguments=arguments, fresh=fresh, target=target)

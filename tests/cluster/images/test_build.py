@@ -1,0 +1,90 @@
+"""The build itself: same tree, same image; an unchanged tree costs nothing; containerd takes it."""
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cluster.images import base, buildah, source
+from tests.cluster.images import build as builder
+from tests.cluster.images.build import Archive
+from tests.cluster.images.load import load
+from tests.support.waiting import until
+
+
+def digest(tag: str) -> str:
+    return str(json.loads(buildah.run("inspect", "--type", "image", tag))["FromImageDigest"])
+
+
+@pytest.mark.parametrize("name", ["waystation-relay", "waystation-operator"])
+def test_two_builds_give_the_same_image(name: str, archives: dict[str, Archive]) -> None:
+    """Built again from the source, without any layer of the first build, it has the same digest."""
+    again = f"localhost/{name}:again"
+    builder.assemble(archives[name], again, base.TAG, fresh=True)
+    try:
+        assert digest(again) == digest(archives[name].stored)
+    finally:
+        buildah.run("rmi", again)
+
+
+def test_unchanged_tree_costs_less_than_a_second(
+    archives: dict[str, Archive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make images` of what is built already answers at once, whatever the times and modes of the files."""
+    archives["waystation-relay"].source.write(tmp_path)
+    monkeypatch.setattr(source, "ROOT", tmp_path)
+    begun = time.monotonic()
+    assert builder.build() == list(archives.values())
+    assert time.monotonic() - begun < 1.0
+
+
+def test_changed_file_gives_another_tag(archives: dict[str, Archive]) -> None:
+    """Any byte of the source changes the tag, so a pod never runs what it was not meant to."""
+    of = archives["waystation-relay"].source
+    for path in ("Containerfile", "pyproject.toml", "images/relay.txt", "relay/waystation/__main__.py"):
+        changed = dataclasses.replace(of, files={**of.files, path: of.files[path] + b"#"})
+        assert changed.key != of.key, path
+
+
+@contextlib.contextmanager
+def containerd(folder: Path) -> Iterator[Path]:
+    """One of our own, with its folders and socket in ours."""
+    socket = folder / "containerd.sock"
+    configuration = folder / "config.toml"
+    configuration.write_text(
+        f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\n'
+        'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+        f'[grpc]\naddress = "{socket}"\n[ttrpc]\naddress = "{socket}.ttrpc"\n',
+        encoding="utf-8",
+    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [shutil.which("containerd") or "containerd", "--config", str(configuration)],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        ctr = ["ctr", "--address", str(socket), "--connect-timeout", "1s", "version"]
+        until(lambda: subprocess.run(ctr, capture_output=True).returncode == 0, "containerd", within_s=20)
+        yield socket
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_containerd_takes_the_images_once(archives: dict[str, Archive], tmp_path: Path) -> None:
+    """After loading, a pod's image reference is known; loading again does nothing."""
+    with containerd(tmp_path) as socket:
+        references = [archive.reference for archive in archives.values()]
+        assert load(archives.values(), socket) == references
+        known = subprocess.run(
+            ["ctr", "--address", str(socket), "-n", "k8s.io", "images", "check", "--quiet"],
+            capture_output=True, text=True,
+        ).stdout.split()  # fmt: skip
+        assert set(references) <= set(known)  # check names complete ones only
+        assert load(archives.values(), socket) == []
