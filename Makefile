@@ -21,7 +21,7 @@ TESTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check unit programs format bench bench-peers bench-memory bench-profile fuzz durability soak \
-	cluster-up cluster-down cluster-lane test-cluster clean
+	images image-check image-lock cluster-up cluster-down cluster-lane test-cluster clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "; print "Targets:"} /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,15 @@ durability: install ## Power cuts, failing disks and damage for longer (ROUNDS=2
 
 soak: install ## Mixed traffic through one relay: memory, descriptors and losses watched (MINUTES=15)
 	@$(BIN)/python -m tests.load.soak --minutes $(MINUTES)
+
+images: install ## Build the images the cluster tests run, without an image registry (root; 3 minutes once, then seconds)
+	@$(BIN)/python -m tests.cluster.images build
+
+image-check: install ## Test the images: contents, size, the same digest twice, a mail through a confined relay (root)
+	@$(BIN)/pytest -q --no-header tests/cluster/images
+
+image-lock: install ## Write images/*.txt anew: the newest libraries that pyproject.toml allows, with their hashes
+	@$(BIN)/python images/lock.py
 
 cluster-up: install ## Start a Kubernetes of one node on this machine (root; builds it first: some 12 minutes, once)
 	@$(BIN)/python -m tests.cluster up
