@@ -30,6 +30,7 @@ LINES: tuple[Line, ...] = (
     Line("api.unreachable", "The API server does not answer; it is tried again.", logging.ERROR),
     Line("api.reachable", "It answers again."),
     Line("start.waiting", "The operator cannot begin; it is tried again. The text says what is missing."),
+    Line("resync.refused", "Objects could not be listed anew.", logging.ERROR),
     Line("start.synced", "All objects are known; work begins."),
     Line("watch.began", "Watches are open."),
     Line("watch.failed", "Watching failed and begins anew.", logging.ERROR),

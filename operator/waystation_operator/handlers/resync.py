@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from waystation_operator.cluster.client import Client, Refused, Unreachable
 from waystation_operator.cluster.gather import Gatherer
-from waystation_operator.cluster.kinds import MAIL_ROUTE, RELAY_POOL, Kind, Scope
+from waystation_operator.cluster.kinds import MAIL_ROUTE, NAMESPACE, RELAY_POOL, Kind, Scope
 from waystation_operator.cluster.log import Log
 from waystation_operator.cluster.metrics import Metrics
 from waystation_operator.cluster.secrets import Secrets
@@ -74,9 +74,10 @@ class Resync:
                 await self._stalled()
             try:
                 await self._round()
-            except (Unreachable, Refused) as error:
-                if isinstance(error, Refused):
-                    self._log.emit("start.waiting", problem=str(error))
+            except Unreachable:
+                pass  # the client has told
+            except Refused as refused:
+                self._log.emit("resync.refused", problem=str(refused))
             self._beat()
 
     async def _round(self) -> None:
@@ -85,10 +86,23 @@ class Resync:
                 items, version = await self._list(kind, place)
                 if missed := self._inbox.take(kind, place, items, version):
                     self._metrics.missed(kind.kind, missed)
+        for namespace in self._scope.namespaces:
+            await self._read_namespace(namespace)
         await self._gatherer.look_around()
         self._secrets.prune()
         self._metrics.resynced(self._now())
         self._inbox.everything()
+
+    async def _read_namespace(self, name: str) -> None:
+        """Its labels: without the permission to list namespaces, a role may allow one to be read."""
+        try:
+            body = await self._client.get(NAMESPACE, "", name)
+        except Refused as refused:
+            if not refused.is_forbidden:
+                raise
+        else:
+            if body is not None:
+                self._store.put(NAMESPACE, body)
 
     async def _list(self, kind: Kind, place: str) -> tuple[list[dict[str, object]], int]:
         where = f" in namespace {place}" if place else ""
