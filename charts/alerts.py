@@ -147,6 +147,22 @@ OPERATOR: tuple[Alert, ...] = (
         "{{ $value }} times {{ $labels.kind }}: condition {{ $labels.type }} is False",
         "The condition's message says what to change: `kubectl get relaypools,mailroutes -A -o wide`.",
     ),
+    Alert(
+        "WaystationServerUnusable",
+        "warning",
+        "waystation_operator_probe_ok == 0",
+        "10m",
+        "{{ $labels.host }} cannot be used: {{ $labels.reason }}",
+        "The condition Delivering of the routes that name it says what to change, docs/probes.md the rest.",
+    ),
+    Alert(
+        "WaystationCertificateExpiresSoon",
+        "warning",
+        'waystation_operator_probe_ok{reason="CertificateExpiresSoon"} == 1',
+        "1h",
+        "The certificate of {{ $labels.host }} expires soon",
+        "Have its owner renew it: routes that check certificates stop delivering there when it has expired.",
+    ),
 )
 
 GROUPS: dict[str, tuple[Alert, ...]] = {"waystation-relays": RELAY, "waystation-operator": OPERATOR}

@@ -1,7 +1,7 @@
 """``python -m charts.generate``: writes what is made for the chart and docs/install.md.
 
-That is ``files/alerts.yaml`` and ``dashboards/`` of the chart, and the tables
-of the page. The copies of the resource definitions are written where those
+That is ``files/alerts.yaml``, ``dashboards/`` and ``templates/rbac/_rules.tpl``
+of the chart, and the tables of the page. The copies of the resource definitions are written where those
 are: by ``python -m waystation_operator.cli.generate``. With ``--check``
 nothing is written, and the exit code is 1 if something would be.
 """
@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import click
-from charts import alerts, dashboards, page
+from charts import alerts, dashboards, page, rules
 
 TREE = Path(__file__).parents[1]
 
@@ -19,6 +19,7 @@ def expected(tree: Path) -> dict[Path, str]:
     """Every generated file with the text it ought to have."""
     chart = tree / "charts" / "waystation"
     files = {chart / "files" / "alerts.yaml": alerts.text()}
+    files[chart / "templates" / "rbac" / "_rules.tpl"] = rules.text()
     files |= {chart / "dashboards" / name: text for name, text in dashboards.texts().items()}
     install = tree / "docs" / "install.md"
     files[install] = page.fill(
@@ -32,7 +33,7 @@ def expected(tree: Path) -> dict[Path, str]:
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is out of date.")
 def command(check: bool) -> None:
-    """Write the chart's alerts and dashboards, and the tables of docs/install.md."""
+    """Write the chart's alerts, dashboards and roles, and the tables of docs/install.md."""
     stale = [
         (path, text)
         for path, text in expected(TREE).items()

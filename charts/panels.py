@@ -252,6 +252,12 @@ OPERATOR: tuple[Row, ...] = (
                 width=12,
             ),
             Panel(
+                "Servers that do not work",
+                "none",
+                (Query("waystation_operator_probe_ok{$pod} == 0", "{{host}} {{reason}}"),),
+                width=12,
+            ),
+            Panel(
                 "From change to Programmed",
                 "s",
                 tuple(
@@ -264,12 +270,16 @@ OPERATOR: tuple[Row, ...] = (
                 width=12,
             ),
             Panel(
-                "Events", "cps", (Query(_rate("waystation_operator_events_total", "reason"), "{{reason}}"),)
+                "Events",
+                "cps",
+                (Query(_rate("waystation_operator_events_total", "reason"), "{{reason}}"),),
+                width=12,
             ),
             Panel(
                 "Objects written",
                 "cps",
                 (Query(_rate("waystation_operator_objects_applied_total", "kind"), "{{kind}}"),),
+                width=12,
             ),
             Panel(
                 "Calls of relays",
@@ -280,6 +290,7 @@ OPERATOR: tuple[Row, ...] = (
                         "{{call}} {{result}}",
                     ),
                 ),
+                width=12,
             ),
         ),
     ),

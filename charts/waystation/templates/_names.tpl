@@ -80,3 +80,9 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
+
+{{- define "waystation.subject" -}}
+- kind: ServiceAccount
+  name: {{ include "waystation.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
