@@ -58,6 +58,8 @@ def shape_errors(value: Any, schema: Schema, at: str) -> Iterator[str]:
     if schema.get("x-kubernetes-int-or-string"):
         if isinstance(value, bool) or not isinstance(value, int | str):
             yield f"{at}: must be an integer or text"
+        elif isinstance(value, str):
+            yield from _bounds(value, schema, at)
         return
     if "type" in schema:
         expected = _TYPES[schema["type"]]

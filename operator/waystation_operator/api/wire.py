@@ -92,9 +92,30 @@ Quantity = Annotated[
 Port = Annotated[int, Field(ge=1, le=65535)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-HostName = Annotated[str, _grammatical(grammar.host_name), Wire("DNS name", _string(_HOST_NAME, 253))]
+HostName = Annotated[
+    str,
+    _grammatical(grammar.host_name),
+    Wire(
+        "DNS name",
+        _string(_HOST_NAME, 253),
+        cel=(
+            ("!self.matches('^[0-9.]+$')", "must be a DNS name such as mail.example.com, not an IP address"),
+        ),
+    ),
+]
 Host = Annotated[
-    str, _grammatical(grammar.host), Wire("DNS name or IP address", _string(r"[0-9A-Za-z_.:\-]+", 253))
+    str,
+    _grammatical(grammar.host),
+    Wire(
+        "DNS name or IP address",
+        _string(r"[0-9A-Za-z_.:\-]+", 253),
+        cel=(
+            (
+                "!self.matches('^[^:]*:[^:]*$')",
+                "must be a DNS name or an IP address alone; the port has a field of its own",
+            ),
+        ),
+    ),
 ]
 OptionalIP = Annotated[str, _or_empty(grammar.ip), Wire("IP address", _string("([0-9A-Fa-f:.]+)?", 45))]
 DNSServer = Annotated[
@@ -174,14 +195,19 @@ FreeForm = Annotated[
 ]
 
 
+_AMOUNT = r"[0-9]+(\.[0-9]+)?(m|k|[KMGTP]i?)?"
+
+
 def _amount(value: object) -> int | str:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?(m|k|[KMGTP]i?)?", value):
+    if isinstance(value, str) and re.fullmatch(_AMOUNT, value):
         return value
     raise refusal("is not a resource quantity", "write one such as 500m, 2 or 256Mi")
 
 
 Amount = Annotated[
-    Any, AfterValidator(_amount), Wire("resource quantity", {"x-kubernetes-int-or-string": True})
+    Any,
+    AfterValidator(_amount),
+    Wire("resource quantity", {"x-kubernetes-int-or-string": True, "pattern": f"^{_AMOUNT}$"}),
 ]

@@ -16,6 +16,8 @@ from tests.cluster.lane.objects import resource
 from waystation_operator.api.pooloptions import Queue
 from waystation_operator.api.wire import POOL_NAME_REMEDY
 
+HOST_NAME = "must be a DNS name such as mail.example.com, not an IP address"
+HOST = "must be a DNS name or an IP address alone; the port has a field of its own"
 NOT_NETWORKS = ["10.1.2.3/8", "::ffff:10.0.0.0/104", "300.0.0.0/8", "fd00::1/8"]
 
 
@@ -62,6 +64,32 @@ def test_network_is_a_network(api: Api, namespace: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "changes", "says"),
+    [
+        pytest.param("RelayPool", {"hostname": "192.0.2.1"}, HOST_NAME, id="address for a host name"),
+        pytest.param(
+            "MailRoute", {"backends": [{"lmtp": {"host": "dovecot:24"}}]}, HOST, id="host with its port"
+        ),
+        pytest.param(
+            "MailRoute", {"backends": [{"smartHost": {"host": "192.0.2.1:25"}}]}, HOST, id="address with port"
+        ),
+    ],
+)
+def test_host_is_a_host(api: Api, namespace: str, kind: str, changes: dict[str, Any], says: str) -> None:
+    """The usual mix-ups of names, addresses and ports are refused."""
+    answer = api.create(resource(kind, changes), namespace)
+    assert not answer.accepted
+    assert says in answer.body["message"]
+
+
+@pytest.mark.parametrize("host", ["dovecot.mail.svc", "192.0.2.1", "2001:db8::25", "fe80::1"])
+def test_host_may_be_an_address(api: Api, namespace: str, host: str) -> None:
+    """An IPv6 address has colons, and needs no brackets."""
+    answer = api.create(resource("MailRoute", {"backends": [{"lmtp": {"host": host}}]}), namespace)
+    assert answer.accepted, answer.body["message"]
+
+
+@pytest.mark.parametrize(
     ("name", "allowed"),
     [
         pytest.param("p" * 52, True, id="as long as may be"),
@@ -82,6 +110,6 @@ def test_every_rule_of_the_definitions_is_tried() -> None:
     """No rule is in the definitions that nothing here breaks."""
     carried = {message for kind in RULES for _, _, message in apiserver.rules(schema(kind))}
     by_cases = {RULES[kind][where].message for kind, where, _, _ in CASES}
-    by_hand = {Queue.SIZE_TRANSITION[1], f"metadata.name: {POOL_NAME_REMEDY}"}
+    by_hand = {Queue.SIZE_TRANSITION[1], f"metadata.name: {POOL_NAME_REMEDY}", HOST_NAME, HOST}
     networks = {message for message in carried if message.startswith("must be a network in CIDR notation")}
     assert carried == by_cases | by_hand | networks
