@@ -395,6 +395,8 @@ class World:
         lanes, dispatcher = self.lanes, self.dispatcher
         held = {lane: len(lane.connections) + lane.opening for lane in lanes.by_target.values()}
         assert lanes.slots_busy == sum(held.values()) <= lanes.slots
+        assert lanes._turns.unproven == sum(count for lane, count in held.items() if not lane.proven)
+        assert all(lane.slots == count for lane, count in held.items())
         assert all(lane.window.in_flight == count for lane, count in held.items())
         assert sum(len(server.open_links) for server in self.network.servers.values()) <= lanes.slots_busy
         warm = [f.message for f in dispatcher.flights.values() if f.message.content is not None]

@@ -47,6 +47,8 @@ class Lane:
         self.connections: set[Connection] = set()
         self.idle: list[Connection] = []
         self.opening = 0
+        self.proven = False  # with ``slots`` it is ``turns`` that keeps them: it answered when last sent mail
+        self.slots = 0  # until a connection that was dismissed is really closed
         self.trouble: Outcome | None = None  # why the last connection could not be had
         self._desk = desk
         self._monotonic = monotonic

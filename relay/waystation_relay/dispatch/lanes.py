@@ -10,8 +10,8 @@ Invariants
     A connection carries no mail under another identity (name, address, login)
     than the configuration gives when its transaction begins.
 Known limits
-    Many destinations that swallow connections hold a slot each until these
-    time out; the others share what is left, first come first served.
+    Many destinations that swallow connections hold their slots until these
+    time out; new destinations wait meanwhile, proven ones do not (``turns``).
 """
 
 import asyncio
@@ -31,9 +31,10 @@ from waystation_relay.dispatch.flight import Flight, Job
 from waystation_relay.dispatch.health import is_stale, trouble_of, verdict_of
 from waystation_relay.dispatch.lane import Lane
 from waystation_relay.dispatch.ports import DispatchLog, DispatchMetrics
+from waystation_relay.dispatch.turns import Turns
 from waystation_relay.mail.outcome import Deferred, Outcome, Reason
 from waystation_relay.mail.reply import reply
-from waystation_relay.schedule.window import Window
+from waystation_relay.schedule.window import Verdict, Window
 from waystation_relay.spool.bodies import BodyFile
 from waystation_relay.spool.values import ReadFailure
 
@@ -91,7 +92,7 @@ class Lanes:
         self.stopping = False
         self._quiet = asyncio.Event()
         self.by_target: dict[Target, Lane] = {}
-        self._starved: dict[Lane, None] = {}
+        self._turns = Turns(slots)
         self._making_room = False
         self._generation = 0
         self._identity = connector.identity()
@@ -107,6 +108,7 @@ class Lanes:
             window = Window(self._per_destination)
             lane = Lane(target, window, self, monotonic=self._clock.monotonic, roll=self._roll)
             self.by_target[target] = lane
+            self._turns.begins(lane)
         lane.add(job)
 
     def depth(self, target: Target) -> int:
@@ -151,14 +153,15 @@ class Lanes:
     def has_slot(self, lane: Lane) -> bool:
         if self.stopping:
             return False
-        if self.slots_busy < self.slots:
+        if self._turns.may_open(lane, self.slots - self.slots_busy):
             return True
-        self._starved[lane] = None
+        self._turns.wait(lane)
         self._give_way()
         return False
 
     def open(self, lane: Lane) -> None:
         self.slots_busy += 1
+        self._turns.taken(lane)
         self._tasks.start(self._open(lane), "connect")
 
     def begin(self, lane: Lane, job: Job, connection: Connection) -> None:
@@ -199,11 +202,13 @@ class Lanes:
             if not isinstance(connection, ConnectFailure):
                 connection.quit()
             lane.unwanted()
-            self._free_slot()
+            self._free_slot(lane)
             return
         if isinstance(connection, ConnectFailure):
+            if isinstance(connection.outcome, Deferred):
+                self._turns.prove(lane, answers=False)
             lane.refused(connection.outcome)
-            self._free_slot()
+            self._free_slot(lane)
             return
         opened, now = connection, self._clock.monotonic()
         opened.on_closed = lambda closed: self._closed(lane, closed)
@@ -252,6 +257,7 @@ class Lanes:
             stays = False
         else:
             verdict = verdict_of(result)
+            self._turns.prove(lane, answers=verdict is not Verdict.BROKEN)
             stays = lane.finished(connection, verdict, reusable=reusable, trouble=trouble_of(result, verdict))
         if not stays:
             self._dismiss(connection)
@@ -278,8 +284,9 @@ class Lanes:
         if connection.used_count or use.dismissed:
             lane.lost(connection)
         else:  # or we would knock at that door again and again
+            self._turns.prove(lane, answers=False)
             lane.slammed(connection, SLAMMED)
-        self._free_slot()
+        self._free_slot(lane)
 
     def _dismiss(self, connection: Connection) -> None:
         use = self._uses.get(connection)
@@ -287,24 +294,26 @@ class Lanes:
             use.dismissed = True
         connection.quit()
 
-    def _free_slot(self) -> None:
+    def _free_slot(self, lane: Lane) -> None:
         """Whoever found no slot has its turn; who needs none any more costs nobody else a turn."""
         self.slots_busy -= 1
-        while self._starved and self.slots_busy < self.slots and not self.stopping:
-            lane = next(iter(self._starved))
-            del self._starved[lane]
-            lane.pump()
+        self._turns.given_back(lane)
+        while not self.stopping and (waiting := self._turns.next(self.slots - self.slots_busy)) is not None:
+            waiting.pump()
 
     def _give_way(self) -> None:
         """Connections without work give their slots to lanes that have work."""
-        if self._starved and self._idle and not self._making_room:
+        if self._turns and self._idle and not self._making_room:
             self._making_room = True
             asyncio.get_running_loop().call_soon(self._make_room)
 
     def _make_room(self) -> None:
         self._making_room = False
-        for connection in tuple(self._idle)[: len(self._starved)]:
-            self._dismiss(connection)
+        unused = [connection for connection in self._idle if not connection.used_count]
+        if count := self._turns.to_give_way(len(self._idle), len(unused)):
+            used = [connection for connection in self._idle if connection.used_count]
+            for connection in (*unused, *used)[:count]:
+                self._dismiss(connection)
 
     async def _sweep(self) -> None:
         while True:
@@ -329,6 +338,7 @@ class Lanes:
                     self._crew.waited(job)
             if lane.is_empty and lane.window.is_forgettable(now):
                 del self.by_target[target]
+                self._turns.ends(lane)
 
 
 def _close(body: bytes | BodyFile | ReadFailure) -> None:
