@@ -5,6 +5,7 @@ from tests.support.tables import DOCS, table
 
 from waystation_relay.dispatch.dispatcher import Limits
 from waystation_relay.dispatch.lanes import LONGEST_USE_S, LONGEST_WAIT_S
+from waystation_relay.dispatch.turns import SHARE
 from waystation_relay.schedule import backoff, window
 
 TEXT = " ".join((DOCS / "scheduling.md").read_text(encoding="utf-8").split())
@@ -36,6 +37,7 @@ def test_documented_bounds() -> None:
         f"up to {window.LONGEST_DELAY_S / 60:g} minutes",
         f"trouble for {window.MEMORY_S / 60:g} minutes",
         f"When all {Limits().connections} are taken",
+        {5: f"A fifth, {Limits().connections // SHARE}, is"}[SHARE],
     ],
 )
 def test_documented_figure(sentence: str) -> None:
