@@ -92,8 +92,8 @@ def _definition(
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": object_schema(spec),
-            "status": object_schema(status),
+            "spec": {"description": "What is wanted."} | object_schema(spec),
+            "status": {"description": "What there is. The operator writes it."} | object_schema(status),
         },
     }
     if rules:
