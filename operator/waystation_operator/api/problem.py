@@ -50,7 +50,12 @@ class Problem:
     reason: str = "Invalid"
 
     def __str__(self) -> str:
-        where = [str(self.resource) if self.resource else "", dotted(self.path), self.value]
+        return ": ".join(filter(None, [str(self.resource) if self.resource else "", self.below]))
+
+    @property
+    def below(self) -> str:
+        """For whoever knows which resource it is."""
+        where = [dotted(self.path), self.value]
         text = ": ".join([*filter(None, where), f"{self.problem}; {self.remedy}"])
         return text if text.isprintable() else "".join(map(_printable, text))
 

@@ -22,7 +22,7 @@ def of_listener(plan: Planned, n: int, now: float) -> Condition:
     for problem in plan.plan.problems:
         if problem.resource == pool.identity and problem.path[:3] == ("spec", "listeners", n):
             kept = "; its last good version stays in use" if plan.plan.document is not None else ""
-            return judged("ResolvedRefs", "False", problem.reason, f"{problem}{kept}")
+            return judged("ResolvedRefs", "False", problem.reason, f"{problem.below}{kept}")
     return _in_time(plan.plan, listener, now)
 
 

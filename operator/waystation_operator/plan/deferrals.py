@@ -57,4 +57,7 @@ OTHER_DEFERRAL = (
 
 def rows() -> tuple[Row, ...]:
     found = (*DEFERRALS.values(), OTHER_DEFERRAL)
-    return tuple(Row("Delivering", "False", reason, meaning, remedy) for reason, meaning, remedy in found)
+    return tuple(
+        Row("Delivering", "False", reason, meaning, remedy, quiet=reason == "Greylisted")
+        for reason, meaning, remedy in found
+    )

@@ -33,7 +33,7 @@ def together(reports: Iterable[RouteReport]) -> RouteReport | None:
 def delivering(
     spec: MailRouteSpec, report: RouteReport | None, findings: Iterable[Finding], *, asked: bool, now: float
 ) -> Condition:
-    """``asked``: whether any pod has told anything, so that no ``report`` means that none has the route."""
+    """``asked``: whether no ``report`` means that no pod has the route, rather than that none has told."""
     if any(kind in VERDICTS for backend in spec.backends for kind in backend.kinds):
         return judged("Delivering", "True", "Verdict")
     if report is None:

@@ -82,7 +82,9 @@ def status(
         "pods": _pods(observed),
         "conditions": transition.written(verdict.pool, before, generation, observed.now),
     }
-    return (None if transition.same(new, pool.status) else new), events
+    if transition.same(new, pool.status):
+        return None, []
+    return {key: value for key, value in new.items() if value != {}}, events
 
 
 def _queue(reports: Sequence[RelayReport]) -> dict[str, Any]:
@@ -115,6 +117,9 @@ def _mappings(value: Any) -> Iterable[Mapping[str, Any]]:
     return [x for x in value if isinstance(x, Mapping)] if isinstance(value, list) else []
 
 
+_AS_IT_SHOULD_BE = ("Stopping", "Draining", "Empty")  # phases in which a pod need not be ready
+
+
 def _pods(observed: Observed) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for pod in sorted(observed.pods, key=lambda one: one.ordinal):
@@ -124,7 +129,7 @@ def _pods(observed: Observed) -> list[dict[str, Any]]:
         entry: dict[str, Any] = {"ordinal": pod.ordinal, "phase": phase(observed, pod)}
         if said is not None:
             entry |= {"queued": said.queue.messages, "config": said.config.hash[:64]}
-        if ill is not None and not pod.deleting:
+        if ill is not None and entry["phase"] not in _AS_IT_SHOULD_BE:
             entry["message"] = ill.text
         found.append(entry)
     return found

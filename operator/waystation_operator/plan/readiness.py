@@ -95,23 +95,23 @@ def phase(observed: Observed, pod: ObservedPod) -> str:
 def ready(observed: Observed, plan: Planned, scale: Scale) -> Condition:
     if observed.pool.meta.deleting:
         return judged("Ready", "False", "Deleting")
-    if scale.wanted == 0:
+    if scale.wanted == 0 and plan.plan is not None:
         return judged("Ready", "False", "NoPods")
     staying = [pod for pod in observed.pods if 0 <= pod.ordinal < scale.wanted and not pod.deleting]
     troubles = {pod.name: found for pod in staying if (found := trouble(observed, pod)) is not None}
     count = len(staying) - len(troubles)
     named = [f"{name}: {found.text}" for name, found in sorted(troubles.items())]
     text = "; ".join([f"{count} of {scale.wanted} pods take mail", *named])
+    if plan.obstacle is not None and not staying:
+        return judged("Ready", "False", "NotProgrammed", f"{text}; {plan.obstacle.message}")
     if count == scale.wanted:
         return judged("Ready", "True", "Ready", text)
     gravest = _gravest(troubles.values())
     if count:
         is_calm = gravest == "Starting"
         return judged("Ready", "True", "Ready" if is_calm else "Degraded", text)
-    if plan.obstacle is not None and not staying:
-        return judged("Ready", "False", "NotProgrammed", f"{text}; {plan.obstacle.message}")
-    remedy = ROWS["Ready", "False", gravest].remedy
-    return judged("Ready", "False", gravest, f"{text}; {remedy}")
+    row = ROWS["Ready", "False", gravest]
+    return judged("Ready", "False", gravest, text if row.quiet else f"{text}; {row.remedy}")
 
 
 def _gravest(troubles: Iterable[Trouble]) -> str:
@@ -119,15 +119,22 @@ def _gravest(troubles: Iterable[Trouble]) -> str:
     return next((reason for reason in _GRAVEST_FIRST if reason in reasons), "Starting")
 
 
+# reason, the relay's words for it, ours
+_UNHEALTHY = (
+    ("StorageFailing", ("read-only", "failing"), "the volume cannot be written"),
+    ("Full", ("full",), "the queue has reached fullAtPercent and takes no mail"),
+)
+
+
 def queue_healthy(observed: Observed) -> Condition:
     said = {pod.name: found for pod in observed.pods if (found := report(observed, pod.name)) is not None}
     if not said:
         return judged("QueueHealthy", "Unknown", "Unreported")
-    for reason, words in (("StorageFailing", ("read-only", "failing")), ("Full", ("full",))):
+    for reason, words, text in _UNHEALTHY:
         which = [name for name, found in said.items() if any(word in found.reasons for word in words)]
         if which:
-            row = ROWS["QueueHealthy", "False", reason]
-            return judged("QueueHealthy", "False", reason, f"{', '.join(which)}: {row.meaning} {row.remedy}")
+            remedy = ROWS["QueueHealthy", "False", reason].remedy
+            return judged("QueueHealthy", "False", reason, f"{', '.join(which)}: {text}; {remedy}")
     pool = observed.pool.pool
     target_s = (pool.spec.autoscaling if pool else Autoscaling()).target_lateness_s
     late_s = max(found.queue.oldest_due_seconds for found in said.values())

@@ -212,5 +212,5 @@ def _ending(terminated: Mapping[str, Any]) -> str:
 
 
 def problems_text(problems: Iterable[Problem]) -> str:
-    """Several problems as one message of a condition."""
-    return "; ".join(dict.fromkeys(str(problem) for problem in problems))
+    """Several problems of one resource as one message of a condition."""
+    return "; ".join(dict.fromkeys(problem.below for problem in problems))

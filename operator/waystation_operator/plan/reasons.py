@@ -14,14 +14,14 @@ Status = Literal["True", "False", "Unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``passing``: it ends by itself, so no Event tells of it."""
+    """``quiet``: it ends by itself or follows from another condition, so no Event tells of it."""
 
     type: str
     status: Status
     reason: str
     meaning: str
     remedy: str = ""
-    passing: bool = False
+    quiet: bool = False
 
 
 _KUBECTL = "see `kubectl describe pod`"
@@ -62,6 +62,7 @@ TABLE: tuple[Row, ...] = (
         "ParentInvalid",
         "The RelayPool itself is not accepted. Its relays keep the configuration that they have.",
         "see the pool's Accepted",
+        quiet=True,
     ),
     Row(
         "Accepted",
@@ -134,7 +135,7 @@ TABLE: tuple[Row, ...] = (
         "Pending",
         "Pods have not taken it up yet. It takes seconds while they run.",
         "if it stays, see the pods that the message names",
-        passing=True,
+        quiet=True,
     ),
     Row(
         "Programmed",
@@ -163,6 +164,7 @@ TABLE: tuple[Row, ...] = (
         "NotResolved",
         "A Secret is lacking and there never was a good version of it.",
         "see ResolvedRefs",
+        quiet=True,
     ),
     Row(
         "Programmed",
@@ -177,6 +179,7 @@ TABLE: tuple[Row, ...] = (
         "NotAccepted",
         "What is not accepted is not programmed. Pods keep what they have.",
         "see Accepted",
+        quiet=True,
     ),
     Row(
         "Programmed",
@@ -184,7 +187,7 @@ TABLE: tuple[Row, ...] = (
         "NoPods",
         "The pool has no pods.",
         "set spec.replicas of the pool",
-        passing=True,
+        quiet=True,
     ),
     Row("Ready", "True", "Ready", "All pods take mail."),
     Row(
@@ -194,10 +197,17 @@ TABLE: tuple[Row, ...] = (
         "Some pods take mail, others do not.",
         "see the pods that the message names",
     ),
-    Row("Ready", "False", "Starting", "Pods are starting.", "wait; " + _KUBECTL, passing=True),
-    Row("Ready", "False", "NotProgrammed", "There is no configuration to start pods with.", "see Programmed"),
+    Row("Ready", "False", "Starting", "Pods are starting.", "wait; " + _KUBECTL, quiet=True),
+    Row(
+        "Ready",
+        "False",
+        "NotProgrammed",
+        "There is no configuration to start pods with.",
+        "see Programmed",
+        quiet=True,
+    ),
     Row("Ready", "False", "NoPods", "spec.replicas is 0.", "set it"),
-    Row("Ready", "False", "Deleting", "The pool is being deleted.", passing=True),
+    Row("Ready", "False", "Deleting", "The pool is being deleted.", quiet=True),
     Row(
         "Ready",
         "False",
@@ -271,9 +281,9 @@ TABLE: tuple[Row, ...] = (
         "Mail is here that no route takes; it waits.",
         "add a MailRoute that matches it",
     ),
-    Row("QueueHealthy", "Unknown", "Unreported", "No pod tells of its queue.", "see Ready", passing=True),
+    Row("QueueHealthy", "Unknown", "Unreported", "No pod tells of its queue.", "see Ready", quiet=True),
     Row("ScalingDown", "False", "Settled", "There are as many pods as there should be, or fewer."),
-    Row("ScalingDown", "True", "Draining", "Pods empty their queues before they are removed.", passing=True),
+    Row("ScalingDown", "True", "Draining", "Pods empty their queues before they are removed.", quiet=True),
     Row(
         "ScalingDown",
         "True",
@@ -295,7 +305,7 @@ TABLE: tuple[Row, ...] = (
         "PartlyDeferred",
         "Mail goes out, but some waits because it was put off.",
         "see the message",
-        passing=True,
+        quiet=True,
     ),
     Row(
         "Delivering",
@@ -310,6 +320,7 @@ TABLE: tuple[Row, ...] = (
         "NextHopFailing",
         "No mail has gone out yet, and the next hop does not answer as it should.",
         "see Reachable",
+        quiet=True,
     ),
     Row("Delivering", "True", "Verdict", "The route rejects, discards or holds mail; nothing is sent."),
     Row(
@@ -317,10 +328,8 @@ TABLE: tuple[Row, ...] = (
         "Unknown",
         "NoMailYet",
         "The route has had no mail since its pods started.",
-        passing=True,
+        quiet=True,
     ),
-    Row("Delivering", "Unknown", "Unreported", "No pod tells of it.", "see the pool's Ready", passing=True),
-    Row(
-        "Delivering", "Unknown", "NotProgrammed", "No pod has the route yet.", "see Programmed", passing=True
-    ),
+    Row("Delivering", "Unknown", "Unreported", "No pod tells of it.", "see the pool's Ready", quiet=True),
+    Row("Delivering", "Unknown", "NotProgrammed", "No pod has the route yet.", "see Programmed", quiet=True),
 )

@@ -22,6 +22,7 @@ from waystation_operator.plan.scaling import Scale, current, scale
 RESYNC_S = 60.0
 PROGRAMMING_S = 1.0  # a changed route is to be live in seconds
 CHANGING_S = 5.0
+TROUBLED_S = 15.0
 STUCK_AFTER_S = 60.0
 
 
@@ -31,10 +32,10 @@ def reconcile(observed: Observed) -> Desired:
     if pool.meta.deleting and _may_go(observed):
         return Desired(finalizer=_removal(observed), requeue_after_s=RESYNC_S)
     plan, sizes = planned(observed), scale(observed)
-    taken = bool(ownership.foreign(observed))
+    if taken := bool(ownership.foreign(observed)):
+        obstacle = judged("Programmed", "False", "NotAccepted")
+        plan = dataclasses.replace(plan, hash="", secret=None, obstacle=obstacle)
     verdict = programmed(observed, plan, sizes)
-    if taken:
-        verdict = judged("Programmed", "False", "NotAccepted")
     judgements = poolstatus.judge(observed, plan, sizes, verdict)
     status, events = poolstatus.status(observed, plan, judgements)
     routes, route_events = _routes(observed, plan, verdict)
@@ -140,12 +141,9 @@ def _requeue_s(observed: Observed, judgements: list[Condition]) -> float:
     reasons = {condition.type: condition.reason for condition in judgements}
     if reasons["Programmed"] == "Pending" and reasons["Ready"] in ("Ready", "Degraded"):
         return PROGRAMMING_S if _since_s(observed, "Programmed", "False") < STUCK_AFTER_S else CHANGING_S
-    under_way = (
-        reasons["Programmed"] == "Pending"
-        or reasons["Ready"] in ("Starting", "Degraded")
-        or reasons["ScalingDown"] != "Settled"
-    )
-    return CHANGING_S if under_way else RESYNC_S
+    if reasons["Programmed"] == "Pending" or reasons["ScalingDown"] != "Settled":
+        return CHANGING_S
+    return RESYNC_S if reasons["Ready"] == "Ready" else TROUBLED_S
 
 
 def _since_s(observed: Observed, type_: str, status: str) -> float:

@@ -34,7 +34,7 @@ def judge(
         accepted = _accepted(plan, route, n)
         resolved = _resolved(plan, route)
         found[n] = [accepted, resolved, _programmed(plan, route, programmed, accepted)]
-        found[n] += _traffic(observed, route)
+        found[n] += _traffic(observed, plan, route)
     return found
 
 
@@ -52,7 +52,7 @@ def _accepted(plan: Planned, route: ObservedRoute, n: int) -> Condition:
         return judged("Accepted", "False", "ParentInvalid")
     for problem in _problems(plan, route):
         if problem.path[:3] == ("spec", "parentRefs", n) or problem.reason == "InvalidRetry":
-            return judged("Accepted", "False", problem.reason, str(problem))
+            return judged("Accepted", "False", problem.reason, problem.below)
     document = plan.plan.document
     conflict = conflicts(document.routes if document else ()).get(route.identity.key)
     if conflict is not None and conflict.whole:
@@ -97,7 +97,7 @@ def _programmed(plan: Planned, route: ObservedRoute, pool: Condition, accepted: 
     return pool
 
 
-def _traffic(observed: Observed, route: ObservedRoute) -> Iterator[Condition]:
+def _traffic(observed: Observed, plan: Planned, route: ObservedRoute) -> Iterator[Condition]:
     if route.route is None:
         return
     findings = tuple(_findings(observed, route))
@@ -106,7 +106,9 @@ def _traffic(observed: Observed, route: ObservedRoute) -> Iterator[Condition]:
     said = [found for pod in observed.pods if (found := report(observed, pod.name)) is not None]
     key = route.identity.key
     whole = together(one.routes[key] for one in said if key in one.routes)
-    yield delivering(route.route.spec, whole, findings, asked=bool(said), now=observed.now)
+    yield delivering(
+        route.route.spec, whole, findings, asked=bool(said) or not _is_planned(plan, route), now=observed.now
+    )
 
 
 def _findings(observed: Observed, route: ObservedRoute) -> Iterator[Finding]:

@@ -61,7 +61,7 @@ def _event(
     condition: Condition, before: Mapping[str, Any] | None, regarding: Identity, uid: str, about: str
 ) -> Event | None:
     row = condition.row
-    if row.passing or (before is not None and _judgement(before) == (condition.status, condition.reason)):
+    if row.quiet or (before is not None and _judgement(before) == (condition.status, condition.reason)):
         return None
     if condition.is_good and not row.remedy and not _was_trouble(condition.type, before):
         return None
@@ -92,4 +92,4 @@ def _was_trouble(type_: str, before: Mapping[str, Any] | None) -> bool:
         return False
     status, reason = str(before.get("status")), str(before.get("reason"))
     row = ROWS.get((type_, status, reason))  # type: ignore[arg-type] # whatever an older version wrote
-    return row is None or (not row.passing and (bool(row.remedy) or status != BY_NAME[type_].good))
+    return row is None or (not row.quiet and (bool(row.remedy) or status != BY_NAME[type_].good))
