@@ -82,26 +82,27 @@ async def test_mail_hosts_of_a_domain(resolver: Resolver, domain: str, hosts: tu
 
 
 @pytest.mark.parametrize(
-    ("kind", "host", "reason"),
+    ("kind", "host", "reason", "told"),
     [
-        ("smartHost", "nosuch.example.test", "HostNotFound"),
-        ("smartHost", "text.example.test", "HostNotFound"),
-        ("lmtp", "nosuch.example.test", "HostNotFound"),
-        ("smartHost", "smtp.lame.test", "DnsFailed"),
-        ("mx", "shop.example.test", "Reachable"),
-        ("mx", "none.example.test", "NullMx"),
-        ("mx", "nosuch.example.test", "MxNotFound"),
-        ("mx", "text.example.test", "MxNotFound"),
-        ("mx", "dangling.example.test", "MxUnresolvable"),
-        ("mx", "lame.test", "DnsFailed"),
-        ("mx", "lame.example.test", "DnsFailed"),
+        ("smartHost", "nosuch.example.test", "HostNotFound", "does not exist in DNS"),
+        ("smartHost", "text.example.test", "HostNotFound", "has no address"),
+        ("lmtp", "nosuch.example.test", "HostNotFound", "does not exist in DNS"),
+        ("smartHost", "smtp.lame.test", "DnsFailed", "SERVFAIL"),
+        ("mx", "shop.example.test", "Reachable", "mx1.shop.example.test, mx2.shop.example.test"),
+        ("mx", "none.example.test", "NullMx", "takes no mail"),
+        ("mx", "nosuch.example.test", "MxNotFound", "does not exist"),
+        ("mx", "text.example.test", "MxNotFound", "neither MX nor address records"),
+        ("mx", "dangling.example.test", "MxUnresolvable", "gone.example.test, text.example.test"),
+        ("mx", "lame.test", "DnsFailed", "SERVFAIL"),
+        ("mx", "lame.example.test", "DnsFailed", "SERVFAIL"),
     ],
 )
-async def test_what_is_found(resolver: Resolver, kind: str, host: str, reason: str) -> None:
+async def test_what_is_found(resolver: Resolver, kind: str, host: str, reason: str, told: str) -> None:
     """What the domain's owner must mend is told from what nobody could say."""
     finding = await found(Target(kind, host, 25), names=resolver)  # type: ignore[arg-type]
     assert (finding.ok, finding.reason) == (reason == "Reachable", reason)
     assert host in finding.message
+    assert told in finding.message
 
 
 async def test_which_server_could_not_say(resolver: Resolver, server: str) -> None:
@@ -144,6 +145,19 @@ async def test_a_short_name_is_a_neighbour_of_the_relays(
     monkeypatch.setattr(resolve, "RESOLV_CONF", str(file))
     resolver = Resolver([server], namespace="mail")
     assert await resolver.addresses("dovecot") == ("192.0.2.4",)
+
+
+async def test_a_suffix_whose_servers_are_down(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ndots 5, as in every pod, a full name is tried below the suffixes first; trouble there is not its."""
+    file = tmp_path / "resolv.conf"
+    file.write_text("nameserver 127.0.0.1\nsearch lame.test\noptions ndots:5\n")
+    monkeypatch.setattr(resolve, "RESOLV_CONF", str(file))
+    resolver = Resolver([server])
+    assert await resolver.addresses("smtp.example.test") == ("127.0.0.1",)
+    finding = await found(Target("smartHost", "nosuch.example.test", 25), names=resolver)
+    assert finding.reason == "DnsFailed"
 
 
 def test_without_resolv_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,10 +61,7 @@ async def greeted(
         await _quit(smtp, settings)
         raise
     finally:
-        transport = smtp.transport
         smtp.close()
-        if isinstance(transport, asyncio.WriteTransport):  # not left in peace
-            transport.abort()
 
 
 async def _connected(target: Target, address: str, settings: Settings) -> socket.socket:

@@ -69,13 +69,18 @@ class Resolver:
             return (str(ipaddress.ip_address(host)),)
         except ValueError:
             pass
-        exists = False
+        trouble = TroubleError(Case.NO_SUCH_HOST)
         for name in self._candidates(host):
-            found = await self._of_name(name)
+            try:
+                found = await self._of_name(name)
+            except TroubleError as error:
+                trouble = error  # a suffix whose servers are down does not hide the name behind the others
+                continue
             if not isinstance(found, Missing):
                 return found
-            exists |= found.exists
-        raise TroubleError(Case.NO_ADDRESS if exists else Case.NO_SUCH_HOST)
+            if found.exists and trouble.case is Case.NO_SUCH_HOST:
+                trouble = TroubleError(Case.NO_ADDRESS)
+        raise trouble
 
     async def mail_hosts(self, domain: str) -> tuple[str, ...]:
         """The names of a domain's mail hosts that have addresses, the preferred first (RFC 5321 §5.1)."""
