@@ -254,7 +254,12 @@ OPERATOR: tuple[Row, ...] = (
             Panel(
                 "Servers that do not work",
                 "none",
-                (Query("waystation_operator_probe_ok{$pod} == 0", "{{host}} {{reason}}"),),
+                (
+                    Query(
+                        "count by (host, reason) (waystation_operator_probe_ok{$pod} == 0)",
+                        "{{host}} {{reason}}",
+                    ),
+                ),
                 width=12,
             ),
             Panel(

@@ -1,4 +1,4 @@
-{{- /* The beginning of every name: at most 40 characters, so that "-operator-leader-election" and the like fit into 63 behind it. */}}
+{{- /* The beginning of every name: at most 40 characters, so that 63 are enough for all of it. */}}
 {{- define "waystation.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
