@@ -4,9 +4,10 @@
 
 Imports each module of Waystation that belongs to the image, and lays the
 bytecode of whatever that loaded below LAYER, where the interpreter looks for
-it. That is the standard library, as python:*-slim comes without bytecode (0.3 s
-of a relay's 0.8 s to start), and the few modules of the Kubernetes client that
-are used. Where there is bytecode already, nothing is written.
+it. That is the standard library, as python:*-slim comes without bytecode, which
+would cost half of a relay's time to start, and the few modules of the
+Kubernetes client that are used. Where there is bytecode already, nothing is
+written.
 """
 
 import importlib

@@ -36,21 +36,24 @@ SOURCE = Source({"Containerfile": CONTAINERFILE.encode()}, (SUITE, *PACKAGES, *E
 TAG = f"localhost/waystation-base:{SOURCE.key}"
 
 
+def files() -> Path:
+    return cache() / f"base-{SOURCE.key}.tar"
+
+
 def ensure(*, epoch: int, renew: bool = False) -> str:
     """The base image is in buildah's store; its tag there."""
-    files = cache() / f"base-{SOURCE.key}.tar"
-    if renew or not files.exists():
+    if renew or not files().exists():
         print(f"==> base image: {SUITE} with {', '.join(PACKAGES)} (about 1.5 minutes, once)", flush=True)
-        _debootstrap(files, epoch)
+        _debootstrap(epoch)
     if renew or not buildah.has(TAG):
         with tempfile.TemporaryDirectory(dir=cache()) as folder:
             SOURCE.write(Path(folder))
-            Path(folder, "root.tar").hardlink_to(files)
+            Path(folder, "root.tar").hardlink_to(files())
             buildah.bud(Path(folder), TAG, epoch=epoch, arguments={}, fresh=True)
     return TAG
 
 
-def _debootstrap(files: Path, epoch: int) -> None:
+def _debootstrap(epoch: int) -> None:
     with tempfile.TemporaryDirectory(dir=cache()) as folder:
         root = Path(folder, "root")
         script = [
@@ -75,7 +78,7 @@ def _debootstrap(files: Path, epoch: int) -> None:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         for path in sorted(root.glob("usr/lib/python3*/**/__pycache__")):
             shutil.rmtree(path)
-        unfinished = files.with_suffix(".unfinished")
+        unfinished = files().with_suffix(".unfinished")
         with tarfile.open(unfinished, "w") as tar:
             tar.add(root, ".", filter=lambda member: member.replace(mtime=epoch, deep=False))
-        unfinished.rename(files)
+        unfinished.rename(files())

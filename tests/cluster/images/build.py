@@ -86,7 +86,7 @@ def _make(archive: Archive, *, renew: bool) -> None:
     print(f"==> image {archive.name} (about {TAKES[archive.name]})", flush=True)
     assemble(archive, archive.stored, parent, fresh=renew)
     buildah.write(archive.stored, archive.path, archive.tag)
-    place.drop_others(archive.path, archive.name)
+    buildah.forget(archive.name, place.retire(archive.path, archive.name))
     print(f"    {archive.reference}, {archive.path.stat().st_size >> 20} MiB", flush=True)
 
 

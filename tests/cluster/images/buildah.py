@@ -95,6 +95,14 @@ def write(tag: str, archive: Path, name: str) -> None:
     unfinished.rename(archive)
 
 
+def forget(name: str, kept: set[str]) -> None:
+    """Removes this image's other tags; one that a container still uses stays until the next time."""
+    tags = run("images", "--format", "{{.Tag}}", "--filter", f"reference=localhost/{name}").split()
+    for tag in tags:
+        if tag not in kept:
+            subprocess.run(command("rmi", f"localhost/{name}:{tag}"), capture_output=True)
+
+
 def bound() -> None:
     store = cache() / "storage"
     used = subprocess.run(["du", "-sm", store], capture_output=True, text=True).stdout.split()

@@ -30,8 +30,10 @@ def locked() -> Iterator[None]:
         yield
 
 
-def drop_others(kept: Path, name: str) -> None:
-    """Archives of one image are kept two at a time: a branch and what it is compared with."""
-    older = sorted(cache().glob(f"{name}-????????????.tar"), key=lambda path: path.stat().st_mtime)
-    for path in [path for path in older if path != kept][:-1]:
+def retire(kept: Path, name: str) -> set[str]:
+    """Keeps two archives of an image, a branch and what it is compared with; their keys."""
+    archives = sorted(cache().glob(f"{name}-????????????.tar"), key=lambda path: path.stat().st_mtime)
+    others = [path for path in archives if path != kept]
+    for path in others[:-1]:
         path.unlink(missing_ok=True)
+    return {path.stem.removeprefix(f"{name}-") for path in [kept, *others[-1:]]}
