@@ -203,9 +203,9 @@ class Cluster:
 
     def kill_pod(self, name: str, namespace: str) -> None:
         """kill -9 of all processes in a pod's containers; the kubelet will notice."""
-        self._ours()
+        place = self._ours()
         uid = (self.get("pod", name, namespace) or {})["metadata"]["uid"]
-        leftovers.kill_pod(uid)
+        leftovers.kill_pod(place, uid)
 
     def enter(self, *argv: str) -> tuple[str, ...]:
         """The command, run on the node: there Services, pods and the cluster's DNS are reachable."""

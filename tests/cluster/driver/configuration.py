@@ -6,8 +6,6 @@ from typing import Any
 from tests.cluster.driver.place import DNS_SERVICE_IP, NODE_IP, Place
 
 PAUSE_IMAGE = "localhost/pause:1"
-CGROUP = "/waystation-test"
-CNI_NETWORK = "waystation-test"
 PROVISIONER = "waystation.dev/test-storage"
 
 
@@ -62,7 +60,7 @@ def network(place: Place) -> dict[str, Any]:
     }
     cable = {"type": "ptp", "ipMasq": False, "ipam": addresses}
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
-    return {"cniVersion": "1.0.0", "name": CNI_NETWORK, "plugins": [cable, ports]}
+    return {"cniVersion": "1.0.0", "name": place.netns, "plugins": [cable, ports]}
 
 
 def kubelet(place: Place) -> dict[str, Any]:
@@ -79,7 +77,7 @@ def kubelet(place: Place) -> dict[str, Any]:
         "tlsCertFile": str(pki / "node.crt"),
         "tlsPrivateKeyFile": str(pki / "node.key"),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": CGROUP,
+        "cgroupRoot": f"/{place.netns}",
         "failCgroupV1": False,
         "failSwapOn": False,
         "containerRuntimeEndpoint": f"unix://{place.containerd_socket}",

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.cluster.driver.configuration import CGROUP, CNI_NETWORK
 from tests.cluster.driver.place import MARK, Place
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -44,7 +43,7 @@ _FOLDERS = (
 def kill_pods(place: Place, *, within_s: float = 20.0) -> None:
     """kill -9 of every container's process and every shim of ours."""
     deadline = time.monotonic() + within_s
-    while pids := {*_shims(place), *_in_cgroups()}:
+    while pids := {*_shims(place), *_in_cgroups(place)}:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -63,25 +62,25 @@ def _shims(place: Place) -> Iterator[int]:
                 yield int(folder.name)
 
 
-def cgroups() -> list[Path]:
+def cgroups(place: Place) -> list[Path]:
     """Our cgroup in every hierarchy there is: one in cgroup v2, one a controller in v1."""
     unified = (_CGROUPS / "cgroup.controllers").exists()
     roots = [_CGROUPS] if unified else [path for path in _CGROUPS.iterdir() if not path.is_symlink()]
-    return [root / CGROUP.lstrip("/") for root in roots if root.is_dir()]
+    return [root / place.netns for root in roots if root.is_dir()]
 
 
-def kill_pod(uid: str) -> None:
+def kill_pod(place: Place, uid: str) -> None:
     """kill -9 of every process in the containers of one pod."""
     killed = 0
-    for pid in _in_cgroups(f"*pod{uid}"):
+    for pid in _in_cgroups(place, f"*pod{uid}"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
             killed += 1
     assert killed, f"no process of pod {uid} runs here"
 
 
-def _in_cgroups(below: str = "") -> Iterator[int]:
-    roots = [root for root in cgroups() if root.exists()]
+def _in_cgroups(place: Place, below: str = "") -> Iterator[int]:
+    roots = [root for root in cgroups(place) if root.exists()]
     if below:
         roots = [found for root in roots for found in root.rglob(below)]
     for root in roots:
@@ -90,14 +89,14 @@ def _in_cgroups(below: str = "") -> Iterator[int]:
                 yield from map(int, file.read_text(encoding="ascii").split())
 
 
-def make_cgroups() -> None:
-    for root in cgroups():
+def make_cgroups(place: Place) -> None:
+    for root in cgroups(place):
         root.mkdir(exist_ok=True)
 
 
-def remove_cgroups(*, within_s: float = 5.0) -> None:
+def remove_cgroups(place: Place, *, within_s: float = 5.0) -> None:
     deadline = time.monotonic() + within_s
-    for root in filter(Path.exists, cgroups()):
+    for root in filter(Path.exists, cgroups(place)):
         for folder in sorted((root, *root.rglob("*/")), key=lambda p: len(p.parts), reverse=True):
             while folder.exists():
                 try:
@@ -134,7 +133,7 @@ def remove_files(place: Place) -> None:
             link.unlink()
     notes = Path("/var/lib/cni/results")
     loopbacks = (f"cni-loopback-{pod.name}-*" for pod in containerd.glob("root/*.cri/sandboxes/*"))
-    for pattern in (f"{CNI_NETWORK}-*", *loopbacks):
+    for pattern in (f"{place.netns}-*", *loopbacks):
         for note in notes.glob(pattern):
             note.unlink(missing_ok=True)
     Path("/var/lib/kubelet/device-plugins/kubelet.sock").unlink(missing_ok=True)

@@ -47,7 +47,7 @@ def up(place: Place) -> None:
         (place.root / MARK).touch()
         (place.root / "boot-id").write_text(_BOOT_ID.read_text(encoding="ascii"), encoding="ascii")
         leftovers.remember_settings(place)
-        leftovers.make_cgroups()
+        leftovers.make_cgroups(place)
         network.make(place)
         credentials.write(place)
         configuration.write(place)
@@ -158,7 +158,7 @@ def _remove(place: Place) -> None:
     leftovers.kill_pods(place)
     leftovers.unmount(place)
     network.remove(place)
-    leftovers.remove_cgroups()
+    leftovers.remove_cgroups(place)
     leftovers.restore_settings(place)
     leftovers.remove_files(place)
 

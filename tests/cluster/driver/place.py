@@ -35,7 +35,7 @@ class Ports:
 class Place:
     root: Path
     ports: Ports
-    netns: str = ""  # empty: this process's own
+    netns: str = ""  # empty: this process's own; it names the cluster's cgroup, too
     dies_with_parent: bool = False
 
     def enter(self, *argv: str) -> tuple[str, ...]:
@@ -60,8 +60,9 @@ class Place:
 
 
 def whole() -> Place:
-    """The machine's test cluster. Its ports are free for certain: the namespace is its own."""
+    """The machine's test cluster. Its ports are free for certain: the namespace is its own. Another folder
+    and another gate make a second one."""
     root = Path(os.environ.get("WAYSTATION_CLUSTER_DIR", "/var/tmp/waystation-cluster"))
     gate = int(os.environ.get("WAYSTATION_CLUSTER_PORT", "16443"))
     ports = Ports(etcd=2379, etcd_peers=2380, api=6443, gate=gate, controllers=10257, scheduler=10259)
-    return Place(root, ports, netns="waystation-test")
+    return Place(root, ports, netns=root.name)
