@@ -108,8 +108,7 @@ _LONGEST = 4000  # of a message: far below what the definitions allow, and more 
 def judged(type_: str, status: Status, reason: str, message: str = "") -> Condition:
     """A condition of the table. Without a message of its own it says what the table does."""
     row = ROWS[type_, status, reason]
-    text = message or f"{row.meaning[:1].lower()}{row.meaning[1:]}".rstrip(".") + (
-        row.remedy and f"; {row.remedy}"
-    )
+    meaning = row.meaning[:1].lower() + row.meaning[1:].rstrip(".")
+    text = message or "; ".join(filter(None, (meaning, row.remedy)))
     text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
     return Condition(type_, status, reason, text)

@@ -13,6 +13,7 @@ from waystation_operator.api.objects import RelayPool
 from waystation_operator.plan.manifests import names
 from waystation_operator.plan.manifests.podtemplate import pod_template
 from waystation_operator.plan.observed import Object, Settings
+from waystation_operator.plan.reading import mapping
 
 _UNCHANGEABLE = ("volumeClaimTemplates", "selector", "serviceName", "podManagementPolicy")
 
@@ -33,16 +34,16 @@ def stateful_set(
         "template": pod_template(pool, settings),
         "volumeClaimTemplates": [_claim(pool)],
     }
-    made = (existing or {}).get("spec") or {}
+    made = mapping(existing or {}, "spec")
     kept = {field: copy.deepcopy(made[field]) for field in _UNCHANGEABLE if field in made}
     return {**names.owned("apps/v1", "StatefulSet", name, pool.identity, uid), "spec": {**spec, **kept}}
 
 
 def resized(existing: Object, replicas: int) -> dict[str, Any]:
     """What there is, with another number of pods: for a pool whose spec cannot be read any more."""
-    metadata = existing["metadata"]
+    metadata = mapping(existing, "metadata")
     head = {key: copy.deepcopy(metadata[key]) for key in _HEAD if key in metadata}
-    spec = {**copy.deepcopy(dict(existing["spec"])), "replicas": replicas}
+    spec = {**copy.deepcopy(dict(mapping(existing, "spec"))), "replicas": replicas}
     return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": head, "spec": spec}
 
 
