@@ -150,7 +150,7 @@ async def test_a_short_name_is_a_neighbour_of_the_relays(
 async def test_a_suffix_whose_servers_are_down(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With ndots 5, as in every pod, a full name is tried below the suffixes first; trouble there is not its."""
+    """With ndots 5, as in every pod, a full name is tried below the suffixes first; that may fail."""
     file = tmp_path / "resolv.conf"
     file.write_text("nameserver 127.0.0.1\nsearch lame.test\noptions ndots:5\n")
     monkeypatch.setattr(resolve, "RESOLV_CONF", str(file))

@@ -26,6 +26,7 @@ from waystation_operator.plan.attach import Labels
 from waystation_operator.plan.findings import Finding
 from waystation_operator.plan.manifests import names
 from waystation_operator.plan.observed import Observed, Settings
+from waystation_operator.plan.report import RelayReport
 
 _ENDED = ("Succeeded", "Failed")
 
@@ -43,6 +44,7 @@ class Prober(Protocol):
         routes: Sequence[MailRoute],
         namespaces: Mapping[str, Labels],
         secrets: Mapping[str, Secret],
+        reports: Sequence[RelayReport] = (),
     ) -> None: ...
     def forget(self, pool_key: str) -> None: ...
     def findings_for(self, pool_key: str) -> tuple[Finding, ...]: ...
@@ -101,7 +103,8 @@ class Gatherer:
         }
         if pool.pool is not None:
             valid = [route.route for route in routes if route.route is not None]
-            self._prober.want(pool.pool, valid, namespaces, found)
+            told = [report for report in reports.values() if isinstance(report, RelayReport)]
+            self._prober.want(pool.pool, valid, namespaces, found, told)
         observed = Observed(
             pool=pool,
             settings=self.settings,
