@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.cluster.images.place import cache
 
 CERTIFICATES = Path("/etc/ssl/certs")
+PIP_CACHE = "/var/cache/pip"  # in the stages that run pip
 STORE_LIMIT_MIB = 8_000  # of intermediate layers; past that the store is begun anew
 SHOWN = 40  # lines of a build that failed
 # How this machine reaches packages, if it says so: a mirror, and whom to trust.
@@ -59,7 +60,7 @@ def bud(
     pip.mkdir(exist_ok=True)
     options = [
         *("--isolation", "chroot", "--network", "host", "--layers", "--identity-label=false"),
-        *("--timestamp", str(epoch), "--tag", tag, "--volume", f"{pip}:/root/.cache/pip"),
+        *("--timestamp", str(epoch), "--tag", tag, "--volume", f"{pip}:{PIP_CACHE}"),
     ]
     if target and CERTIFICATES.is_dir():  # not where packages are configured: they write there
         options += ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"]
@@ -68,6 +69,8 @@ def bud(
     if fresh:
         options.append("--no-cache")
     reach = {name: os.environ[name] for name in _REACH if os.environ.get(name)}
+    if target:
+        reach["PIP_CACHE_DIR"] = PIP_CACHE
     for name, value in {**reach, **arguments}.items():
         options += ["--build-arg", f"{name}={value}"]
     said = []
