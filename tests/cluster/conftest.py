@@ -18,6 +18,7 @@ from tests.cluster import diagnosis
 from tests.cluster.client import Cluster
 from tests.cluster.driver import binaries, lifecycle, place
 from tests.cluster.driver.place import CONTEXT
+from tests.cluster.images import build, load
 
 
 def existing() -> Cluster | None:
@@ -41,6 +42,16 @@ def cluster() -> Cluster:
     if not lifecycle.is_up(here):
         pytest.fail("the test cluster is not up: make cluster-up (or make test-cluster)", pytrace=False)
     return Cluster(str(binaries.where("kubectl")), here.kubeconfig, CONTEXT, here)
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Cluster) -> dict[str, str]:
+    """The product's images as they are built from this tree, name → reference; the node has them. Another
+    cluster (WAYSTATION_CONTEXT) must have been given them."""
+    archives = build.build()
+    if cluster.place is not None:
+        load.load(archives, cluster.place.containerd_socket)
+    return {archive.name: archive.reference for archive in archives}
 
 
 @pytest.fixture(scope="module")
