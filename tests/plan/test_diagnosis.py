@@ -32,6 +32,27 @@ def test_the_page_has_every_case() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("case", "where", "stays"),
+    [
+        (Case.ANSWERS, "smtp.test [192.0.2.2]:587", True),
+        (Case.ANSWERS, "smtp.test [2001:db8::2]:587", True),
+        (Case.ANSWERS, "smtp.test [192.0.2.2]:25", False),
+        (Case.LOGGED_IN, "smtp.test [192.0.2.2]:587", False),
+        (Case.REFUSED, "smtp.test [192.0.2.2]:587", False),
+    ],
+    ids=["another address", "of the other family", "another port", "more is known", "another reason"],
+)
+def test_another_address_is_no_news(case: Case, where: str, stays: bool) -> None:
+    """A name with many addresses does not make the status change with every probe."""
+    last = diagnosis.finding(Case.ANSWERS, TARGET, 1.0, where="smtp.test [192.0.2.1]:587")
+    new = diagnosis.finding(case, TARGET, 2.0, where=where)
+    settled = diagnosis.settled(last, new)
+    assert settled.at == 2.0
+    assert settled.message == (last if stays else new).message
+    assert diagnosis.settled(None, new) == new
+
+
 @pytest.mark.parametrize("case", Case, ids=lambda case: case.name)
 def test_every_case_is_said_in_full(case: Case) -> None:
     """A CamelCase reason; one line that names the server or domain; a remedy wherever something is amiss."""

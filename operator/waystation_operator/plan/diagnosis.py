@@ -4,7 +4,9 @@ The one place where reasons, messages and remedies of probes are written.
 Pure: the prober names a case and its particulars, :func:`finding` words it.
 """
 
+import dataclasses
 import enum
+import re
 from dataclasses import dataclass
 
 from waystation_operator.plan.findings import Finding, Target
@@ -221,6 +223,8 @@ TABLE: dict[Case, Row] = {
     ),
 }
 
+_ADDRESS = re.compile(r" \[[0-9a-f.:]+\]")
+
 REASONS = tuple(dict.fromkeys(row.reason for row in TABLE.values()))
 NEEDS_LOGIN_AGAIN = frozenset({"AuthRefused", "AuthTemporarilyRefused"})
 
@@ -236,3 +240,15 @@ def finding(
         part.format(where=where, host=target.host, port=target.port, why=why, said=said) for part in parts
     )
     return Finding(target, row.ok, row.reason, message, at)
+
+
+def settled(last: Finding | None, new: Finding) -> Finding:
+    """``new``, in the words of ``last`` if they differ in the address alone.
+
+    A name of many addresses gives another one each time, which is no news.
+    """
+    if last is None or (last.ok, last.reason) != (new.ok, new.reason):
+        return new
+    if _ADDRESS.sub("", last.message) != _ADDRESS.sub("", new.message):
+        return new
+    return dataclasses.replace(new, message=last.message)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from waystation_operator.api.objects import MailRoute, RelayPool, Secret
-from waystation_operator.plan import port25, probing
+from waystation_operator.plan import diagnosis, port25, probing
 from waystation_operator.plan.attach import Labels
 from waystation_operator.plan.findings import Finding, Target
 from waystation_operator.plan.probing import Credential, Probe
@@ -198,6 +198,7 @@ class Watch:
         if probe not in self._due:
             return
         last = self._findings.get(probe)
+        finding = diagnosis.settled(last, finding)
         self._findings[probe] = finding
         if last is None or (last.ok, last.reason) != (finding.ok, finding.reason):
             _log.log(
