@@ -22,8 +22,12 @@ CRDS = Path(__file__).parents[3] / "crds"
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """An API server that has our definitions."""
     if found := existing():
+        # They stay if they were there: with a definition go all objects of its kind.
+        ours = not found.kubectl("get", f"--filename={CRDS}", "--ignore-not-found", "--output=name")
         install(found)
         yield found
+        if ours:
+            found.kubectl("delete", f"--filename={CRDS}", "--timeout=60s")
         return
     try:
         debian.require(debian.CONTROL_PLANE)
