@@ -11,10 +11,12 @@ from waystation_operator.cluster.kinds import (
     CHILDREN,
     CLAIM,
     NAMESPACE,
+    NETWORK_POLICY,
     POD,
     POD_MONITOR,
     RELAY_POOL,
     SECRET,
+    SERVICE,
     Kind,
 )
 from waystation_operator.cluster.relays import Relays
@@ -25,7 +27,7 @@ from waystation_operator.plan import reading
 from waystation_operator.plan.attach import Labels
 from waystation_operator.plan.findings import Finding
 from waystation_operator.plan.manifests import names
-from waystation_operator.plan.observed import Observed, Settings
+from waystation_operator.plan.observed import Observed, ObservedPool, Settings
 from waystation_operator.plan.report import RelayReport
 
 _ENDED = ("Succeeded", "Failed")
@@ -92,7 +94,7 @@ class Gatherer:
             for kind in CHILDREN
             for child in self._of_pool(kind, namespace, name)
         }
-        unreadable = await self._by_name(children, namespace, name)
+        unreadable = await self._by_name(children, pool)
         pods = self._of_pool(POD, namespace, name)
         token = admin_token(children.get((SECRET.kind, names.admin_secret(name))))
         addresses = {pod["metadata"]["name"]: address(pod) for pod in pods}
@@ -113,7 +115,7 @@ class Gatherer:
             routes=routes,
             namespaces=namespaces,
             secrets=found,
-            forbidden=forbidden | {f"{namespace}/{secret}" for _, secret in unreadable},
+            forbidden=forbidden | {f"{namespace}/{x}" for kind, x in unreadable if kind == SECRET.kind},
             children=children,
             pods=tuple(sorted(map(reading.pod, pods), key=lambda pod: pod.ordinal)),
             claims=tuple(
@@ -139,12 +141,18 @@ class Gatherer:
         ]
 
     async def _by_name(
-        self, children: dict[tuple[str, str], Object], namespace: str, name: str
+        self, children: dict[tuple[str, str], Object], pool: ObservedPool
     ) -> frozenset[tuple[str, str]]:
-        """Adds the children that are not watched; returns those that may not be read."""
+        """Adds the children that are not watched, and what has the name of one that is not there: it bears
+        no label of ours, so it is somebody else's and must not be replaced. Returns what may not be read."""
+        namespace, name = pool.identity.namespace, pool.identity.name
         wanted = [(SECRET, names.config_secret(name)), (SECRET, names.admin_secret(name))]
         if self.settings.has_pod_monitors:
             wanted.append((POD_MONITOR, name))
+        asks = pool.pool is not None and pool.pool.spec.network_policy.enabled
+        made = [(kind, name) for kind in CHILDREN if kind is not NETWORK_POLICY or asks]
+        made.append((SERVICE, names.headless_service(name)))
+        wanted += [(kind, child) for kind, child in made if (kind.kind, child) not in children]
         unreadable: set[tuple[str, str]] = set()
         for kind, child in wanted:
             try:
