@@ -14,7 +14,6 @@ from pathlib import Path
 from tests.cluster.images.place import cache
 
 CERTIFICATES = Path("/etc/ssl/certs")
-PIP_CACHE = "/var/cache/pip"  # in the stages that run pip
 STORE_LIMIT_MIB = 8_000  # of intermediate layers; past that the store is begun anew
 SHOWN = 40  # lines of a build that failed
 # How this machine reaches packages, if it says so: a mirror, and whom to trust.
@@ -56,11 +55,9 @@ def bud(
     folder: Path, tag: str, *, epoch: int, arguments: dict[str, str], fresh: bool, target: str = ""
 ) -> None:
     """Builds one target of the folder's Containerfile, showing its steps; if it fails, all that was said."""
-    pip = cache() / "pip"
-    pip.mkdir(exist_ok=True)
     options = [
         *("--isolation", "chroot", "--network", "host", "--layers", "--identity-label=false"),
-        *("--timestamp", str(epoch), "--tag", tag, "--volume", f"{pip}:{PIP_CACHE}"),
+        *("--timestamp", str(epoch), "--tag", tag),
     ]
     if target and CERTIFICATES.is_dir():  # not where packages are configured: they write there
         options += ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"]
@@ -69,8 +66,6 @@ def bud(
     if fresh:
         options.append("--no-cache")
     reach = {name: os.environ[name] for name in _REACH if os.environ.get(name)}
-    if target:
-        reach["PIP_CACHE_DIR"] = PIP_CACHE
     for name, value in {**reach, **arguments}.items():
         options += ["--build-arg", f"{name}={value}"]
     said = []

@@ -4,7 +4,6 @@
     NAME-KEY.tar     an image as an OCI archive; KEY is the hash of all it was made from
     base-KEY.tar     the base image's files
     storage/         buildah's layers, from which a changed image is built in seconds
-    pip/             what pip fetched
     lock             held while building
 """
 
