@@ -188,6 +188,23 @@ def test_a_pool_that_cannot_be_made_holds_up_no_other(
     assert "missing" in resolved["message"]
 
 
+def test_somebody_elses_object_is_not_taken_over(
+    cluster: Cluster, namespace: str, operator: Operator
+) -> None:
+    """A Service that has the pool's name already belongs to whoever made it, and the pool says so."""
+    ports = [{"port": 80}]
+    service = {"kind": "Service", "metadata": {"name": "taken", "namespace": namespace}}
+    cluster.apply([{"apiVersion": "v1", **service, "spec": {"selector": {"app": "shop"}, "ports": ports}}])
+    cluster.apply([pool("taken", namespace)])
+    accepted = cluster.wait_for_condition(
+        "relaypool", "taken", namespace, "Accepted", "False", within_s=SOON_S
+    )
+    assert accepted["reason"] == "NameTaken"
+    found = cluster.get("service", "taken", namespace) or {}
+    assert found["spec"]["selector"] == {"app": "shop"}
+    assert cluster.get("statefulset", "taken", namespace) is None
+
+
 def test_a_deleted_pool_takes_its_objects_with_it_and_leaves_claims(
     cluster: Cluster, namespace: str, outbound: str
 ) -> None:
