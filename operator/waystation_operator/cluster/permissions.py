@@ -44,23 +44,23 @@ WATCHED: tuple[Rule, ...] = (
         ("update",),
         "to own objects that go with the pool, where the API server demands it",
     ),
-    Rule("apps", ("statefulsets",), ("list", "watch", "create", "patch"), "the relays of a pool"),
+    Rule("apps", ("statefulsets",), ("get", "list", "watch", "create", "patch"), "the relays of a pool"),
     Rule(
         "",
         ("services", "serviceaccounts"),
-        ("list", "watch", "create", "patch"),
+        ("get", "list", "watch", "create", "patch"),
         "the address of a pool, and of each relay; the relays' account, which may do nothing",
     ),
     Rule(
         "policy",
         ("poddisruptionbudgets",),
-        ("list", "watch", "create", "patch"),
+        ("get", "list", "watch", "create", "patch"),
         "relays are not evicted all at once",
     ),
     Rule(
         "networking.k8s.io",
         ("networkpolicies",),
-        ("list", "watch", "create", "patch", "delete"),
+        ("get", "list", "watch", "create", "patch", "delete"),
         "where a pool asks for one",
     ),
     Rule(
