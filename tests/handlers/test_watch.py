@@ -1,0 +1,64 @@
+"""What kopf is told: nothing of it writes, and nothing is asked for that needs further permissions."""
+
+import itertools
+
+import kopf
+import pytest
+from kubernetes.aio.client import Configuration
+
+from waystation_operator.cluster.kinds import POOL_LABEL, Kind, Scope
+from waystation_operator.handlers import watch
+
+SCOPES = [Scope(), Scope(("mail", "shop"))]
+
+
+@pytest.mark.parametrize("scope", SCOPES, ids=["cluster", "namespaces"])
+def test_only_events_are_handled(scope: Scope) -> None:
+    """Handlers of other kinds would put annotations and finalizers on other people's objects."""
+    made = watch.registry(scope, lambda *_: None)
+    assert len(made._watching.get_all_handlers()) == len(scope.watched())
+    for other in (made._changing, made._spawning, made._indexing, made._webhooks):
+        assert list(other.get_all_handlers()) == []
+
+
+def test_who_may_not_look_at_the_cluster_watches_no_namespaces() -> None:
+    """In the namespaced scope every watch is of one namespace."""
+    assert [kind.kind for kind in Scope().watched() if not kind.namespaced] == ["Namespace"]
+    assert [kind.kind for kind in Scope(("mail",)).watched() if not kind.namespaced] == []
+    for kind in Scope(("mail", "shop")).watched():
+        assert Scope(("mail", "shop")).places(kind) == ("mail", "shop")
+        assert Scope().places(kind) == ("",)
+
+
+@pytest.mark.parametrize("kind", Scope().watched(), ids=lambda kind: kind.kind)
+def test_the_server_sends_our_objects_alone(kind: Kind) -> None:
+    """Pods and Services of everybody else are not even sent to us."""
+    made = watch.settings(Scope())
+    resource = kopf.Resource(kind.group, kind.version, kind.plural, kind.kind)
+    selectors = made.watching.label_selectors.collect(resource)
+    ours = kind.kind in ("RelayPool", "MailRoute", "Namespace")
+    assert selectors == ([] if ours else [POOL_LABEL])
+
+
+def test_settings_that_matter() -> None:
+    """No peering, no events, no scan of the cluster; a watch that is silent is begun anew."""
+    made = watch.settings(Scope())
+    assert made.scanning.disabled
+    assert not made.posting.enabled
+    assert made.networking.request_timeout == 30
+    assert made.watching.inactivity_timeout > 60  # bookmarks come every minute
+    pauses = list(itertools.islice(iter(made.networking.error_backoffs), 100))  # type: ignore[arg-type]
+    assert pauses[:4] == [1, 2, 4, 8]
+    assert pauses[-1] == max(pauses) == watch.LONGEST_PAUSE_S
+
+
+@pytest.mark.parametrize(("token", "expires"), [("abc", True), ("", False)], ids=["token", "certificate"])
+def test_a_token_is_read_again_before_it_runs_out(token: str, expires: bool) -> None:
+    """A ServiceAccount's token is replaced every hour; kopf asks for it anew well before."""
+    configuration = Configuration(host="https://api")
+    if token:
+        configuration.api_key["BearerToken"] = f"bearer {token}"
+    info = watch.connection(configuration)
+    assert info.server == "https://api"
+    assert info.token == (token or None)
+    assert (info.expiration is not None) == expires
