@@ -1,5 +1,6 @@
 """What becomes one batch: who waits for company, for how long, and in which order all of it is taken."""
 
+import random
 import threading
 import time
 
@@ -186,3 +187,40 @@ def test_pieces_of_a_stream_come_before_its_acceptance() -> None:
         box.put(piece)
     box.put(streamed)
     assert wanted(box.take(0)) == [*pieces, streamed]
+
+
+def test_nothing_is_left_waiting_for_a_call() -> None:
+    """Whatever the two threads do at the same moment, everything is taken, and nobody has to knock twice."""
+    arriving, rounds = 0, 3_000
+    box = Inbox(msgspec.structs.replace(TINY, gather_s=0.0002, patient_s=0.0002), lambda: arriving)
+    heard = threading.Semaphore(0)
+    put: list[object] = []
+    taken: list[object] = []
+
+    def write() -> None:
+        while not (taken and isinstance(taken[-1], Stop)):
+            batch = box.take(None)
+            taken.extend(batch)
+            for operation in batch:
+                if operation is not CALL:
+                    heard.release()
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    dice = random.Random(1)
+    for number in range(rounds):
+        arriving = dice.choice((0, 0, 1, 2))
+        for _ in range(dice.choice((1, 1, 2, 5))):
+            operation = accept(number) if dice.random() < 0.5 else settle(number)
+            put.append(operation)
+            (box.put_accept if isinstance(operation, Accept) else box.put_settle)(operation)  # type: ignore[arg-type]
+        while dice.random() < 0.7 and heard.acquire(blocking=False):
+            pass
+        if dice.random() < 0.2:  # all is quiet: the next call is the only one
+            while len(wanted(list(taken))) < len(put):
+                assert heard.acquire(timeout=WITHIN_S), "something waits, and the writer does not know"
+    stop = Stop()
+    box.put(stop)
+    writer.join(WITHIN_S)
+    assert not writer.is_alive()
+    assert len(wanted(taken)) == len(put) + 1

@@ -5,6 +5,7 @@ configuration counts from the next transaction on; a transaction begun keeps
 the terms it began with.
 """
 
+import functools
 import ipaddress
 import ssl
 from collections.abc import Sequence
@@ -61,8 +62,9 @@ def _offer(hostname: str, extensions: Sequence[str]) -> bytes:
     return encode(reply(250, "", hostname, *extensions))
 
 
+@functools.lru_cache(maxsize=4096)
 def client_address(text: str) -> Address:
-    """The peer's address; an IPv4 client of a dual-stack socket as IPv4."""
+    """The peer's address; an IPv4 client of a dual-stack socket as IPv4. Cached: clients come back."""
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return mapped if isinstance(mapped, ipaddress.IPv4Address) else address

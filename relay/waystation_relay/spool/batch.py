@@ -49,30 +49,39 @@ class Inbox:
         self._queue: queue.SimpleQueue[Operation] = queue.SimpleQueue()
         self._accepts: collections.deque[Accept] = collections.deque()
         self._settles: collections.deque[Settle] = collections.deque()
+        self._called = False  # the writer has not heard the last call yet
+        self._gathers = False  # it waits for messages that are arriving: only the last of them calls
         self.put = self._queue.put
 
     def put_accept(self, accept: Accept) -> None:
         self._accepts.append(accept)
-        if len(self._accepts) == 1 or not self._arriving():  # the first calls the writer, the last hurries it
-            self.put(CALL)
+        if not self._arriving() if self._gathers else not self._called:
+            self._call()
 
     def put_settle(self, settle: Settle) -> None:
         self._settles.append(settle)
-        if len(self._settles) == 1:
-            self.put(CALL)
+        if not (self._gathers or self._called):
+            self._call()
 
     def take(self, patience_s: float | None) -> list[Operation]:
         """What waits, at least one operation unless ``patience_s`` runs out first."""
         first = self._get(patience_s)
+        self._called = False
         if first is None:
             return []
         taken = [first]
         if first is CALL and not self._accepts and (more := self._get(self._tuning.patient_s)) is not None:
             taken.append(more)
         if self._accepts:
+            self._gathers = True
             self._gather(taken)
+            self._gathers = False
         self._fill(taken)
         return taken
+
+    def _call(self) -> None:
+        self._called = True
+        self.put(CALL)
 
     def _get(self, within_s: float | None) -> Operation | None:
         try:
@@ -103,12 +112,13 @@ class Inbox:
             if operation is not CALL:
                 size_bytes += _size(operation)
                 taken.append(operation)
+        self._called = False  # calls were among them; what comes too late for this batch calls again
         for waiting in (self._accepts, self._settles):
             while waiting and len(taken) < most and size_bytes <= most_bytes:
                 size_bytes += _size(waiting[0])
                 taken.append(waiting.popleft())
         if self._accepts or self._settles:  # the next batch's
-            self.put(CALL)
+            self._call()
             for stop in [operation for operation in taken if isinstance(operation, Stop)]:
                 taken.remove(stop)
                 self.put(stop)
