@@ -26,7 +26,7 @@ def lane() -> None:
     """The tests that need no node."""
     if not os.environ.get("WAYSTATION_CONTEXT"):
         debian.require(debian.CONTROL_PLANE)
-        binaries.build(binaries.CONTROL_PLANE)
+        binaries.build(binaries.LANE)
     _pytest(LANE)
 
 

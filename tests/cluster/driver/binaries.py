@@ -72,10 +72,14 @@ MODULES = (
         "helm",
         {"helm": ("helm.sh/helm/v3/cmd/helm", 150)},
         version="helm.sh/helm/v3",
-        flags="-s -w -X helm.sh/helm/v3/internal/version.version={version}",
+        # What it takes a cluster for when it has none to ask; without, 1.20.
+        flags="-s -w -X helm.sh/helm/v3/internal/version.version={version} "
+        "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 "
+        "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37",
     ),
 )
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+LANE = (*CONTROL_PLANE, "helm")
 ALL = tuple(name for module in MODULES for name in module.programs)
 
 
