@@ -56,13 +56,15 @@ app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 {{- end -}}
 
+{{- /* Where `helm test` makes its pool: a namespace whose Secrets the operator may write; empty: there is none. */}}
 {{- define "waystation.testNamespace" -}}
+{{- $granted := concat .Values.watchNamespaces .Values.poolNamespaces -}}
 {{- if .Values.test.namespace -}}
 {{ .Values.test.namespace }}
-{{- else if and .Values.watchNamespaces (not (has .Release.Namespace .Values.watchNamespaces)) -}}
-{{ first .Values.watchNamespaces }}
-{{- else -}}
+{{- else if has .Release.Namespace $granted -}}
 {{ .Release.Namespace }}
+{{- else if $granted -}}
+{{ first $granted }}
 {{- end -}}
 {{- end -}}
 

@@ -27,6 +27,7 @@ Values = Mapping[str, Any]
 # which are crds/ and change with it.
 GOLDENS: dict[str, Values] = {
     "plain": {"crds": {"enabled": False}},
+    "granted": {"crds": {"enabled": False}, "poolNamespaces": ["mail"]},
     "namespaced": {"crds": {"enabled": False}, "watchNamespaces": ["mail", "shop"]},
     "everything": {
         "crds": {"enabled": False},

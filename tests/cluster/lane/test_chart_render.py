@@ -221,14 +221,15 @@ def test_each_grant_is_in_its_namespace(helm: Helm) -> None:
 @pytest.mark.parametrize(
     ("values", "namespace", "pool"),
     [
-        ({}, NAMESPACE, "waystation-test"),
+        ({"poolNamespaces": ["mail", "shop"]}, "mail", "waystation-test"),
+        ({"poolNamespaces": ["mail", NAMESPACE]}, NAMESPACE, "waystation-test"),
         ({"watchNamespaces": ["mail", "shop"]}, "mail", "waystation-test"),
         ({"watchNamespaces": ["mail", NAMESPACE]}, NAMESPACE, "waystation-test"),
         ({"test": {"namespace": "mail", "pool": "outbound"}}, "mail", "outbound"),
     ],
 )
 def test_the_test_is_where_it_can_work(helm: Helm, values: Body, namespace: str, pool: str) -> None:
-    """All of `helm test` is in one namespace, which the operator watches; only a pool of its own is made."""
+    """All of `helm test` is in one namespace, where the operator may make pools; one that exists is used."""
     hooks = [o for o in helm.render(values) if "helm.sh/hook" in o["metadata"].get("annotations", {})]
     assert {o["metadata"]["namespace"] for o in hooks} == {namespace}
     assert [o["metadata"]["name"] for o in hooks if o["kind"] == "RelayPool"] == [pool] * (pool != "outbound")
@@ -238,6 +239,13 @@ def test_the_test_is_where_it_can_work(helm: Helm, values: Body, namespace: str,
         c for o in hooks if o["kind"] == "Pod" for c in o["spec"]["containers"] if c["name"] == "sender"
     ]
     assert f"--server={pool}.{namespace}.svc:25" in sender["args"]
+
+
+def test_without_a_namespace_for_it_there_is_no_test(helm: Helm) -> None:
+    """The test grants nothing by itself, so where nothing is granted it could only fail."""
+    assert [o for o in helm.render({}) if o["metadata"].get("annotations")] == [
+        o for o in helm.render({}) if o["kind"] == "CustomResourceDefinition"
+    ]
 
 
 @pytest.mark.parametrize("keep", [True, False])
