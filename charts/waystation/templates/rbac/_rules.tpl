@@ -21,19 +21,19 @@
 {{- /* The relays of a pool. */}}
 - apiGroups: ["apps"]
   resources: [statefulsets]
-  verbs: [list, watch, create, patch]
+  verbs: [get, list, watch, create, patch]
 {{- /* The address of a pool, and of each relay; the relays' account, which may do nothing. */}}
 - apiGroups: [""]
   resources: [services, serviceaccounts]
-  verbs: [list, watch, create, patch]
+  verbs: [get, list, watch, create, patch]
 {{- /* Relays are not evicted all at once. */}}
 - apiGroups: ["policy"]
   resources: [poddisruptionbudgets]
-  verbs: [list, watch, create, patch]
+  verbs: [get, list, watch, create, patch]
 {{- /* Where a pool asks for one. */}}
 - apiGroups: ["networking.k8s.io"]
   resources: [networkpolicies]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 {{- /* Where a pool asks for one. */}}
 - apiGroups: ["monitoring.coreos.com"]
   resources: [podmonitors]
