@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from waystation_operator.api import units
+from waystation_operator.plan import ownership
 from waystation_operator.plan.desired import ClaimSize, Reference
 from waystation_operator.plan.manifests import disruption, names, networkpolicy, podmonitor, secrets, services
 from waystation_operator.plan.manifests.serviceaccount import service_account
@@ -50,9 +51,10 @@ def deletions(observed: Observed) -> Iterator[Reference]:
         "NetworkPolicy": pool.spec.network_policy.enabled,
         "PodMonitor": pool.spec.monitoring.pod_monitor,
     }
+    theirs = ownership.foreign(observed)
     for kind, api_version in _OPTIONAL.items():
         found = observed.children.get((kind, pool.identity.name))
-        if found is not None and not asked[kind]:
+        if found is not None and not asked[kind] and (kind, pool.identity.name) not in theirs:
             uid = text(mapping(found, "metadata"), "uid")
             yield Reference(api_version, kind, pool.identity.namespace, pool.identity.name, uid)
 

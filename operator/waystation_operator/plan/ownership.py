@@ -8,18 +8,24 @@ from waystation_operator.plan.observed import Object, Observed
 from waystation_operator.plan.reading import mapping
 
 
-def foreign(observed: Observed) -> list[str]:
-    """``Kind name`` of what is in the way.
+def foreign(observed: Observed) -> list[tuple[str, str]]:
+    """(kind, name) of what is in the way.
 
     Ours is what this very pool controls, and what nobody controls but bears our labels: the rest of a pool
     of this name that was deleted without what belonged to it.
     """
     pool = observed.pool
     return sorted(
-        f"{kind} {name}"
-        for (kind, name), body in observed.children.items()
+        key
+        for key, body in observed.children.items()
         if not _is_ours(body, pool.identity.name, pool.meta.uid)
     )
+
+
+def has_pods(observed: Observed) -> bool:
+    """Whether there is a StatefulSet of the pool, which may have pods with mail."""
+    key = ("StatefulSet", observed.pool.identity.name)
+    return key in observed.children and key not in foreign(observed)
 
 
 def _is_ours(body: Object, pool: str, uid: str) -> bool:

@@ -50,10 +50,8 @@ def accepted(observed: Observed, plan: Planned) -> Condition:
     if plan.plan is None:
         return judged("Accepted", "False", "Invalid", problems_text(observed.pool.problems))
     if foreign := ownership.foreign(observed):
-        text = (
-            f"{', '.join(foreign)} of namespace {observed.pool.identity.namespace} belongs to somebody else; "
-            "rename the pool, or delete it"
-        )
+        what = ", ".join(f"{kind} {name}" for kind, name in foreign)
+        text = f"{what} exists already and is not the pool's; rename the pool, or delete what is in the way"
         return judged("Accepted", "False", "NameTaken", text)
     notices = [notice.text for notice in plan.plan.notices if notice.about == observed.pool.identity]
     if plan.plan.pool.spec.monitoring.pod_monitor and not observed.settings.has_pod_monitors:

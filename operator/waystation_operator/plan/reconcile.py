@@ -17,6 +17,7 @@ from waystation_operator.plan.manifests import names
 from waystation_operator.plan.observed import Observed, ObservedPod, ObservedRoute
 from waystation_operator.plan.planned import Planned, behind, planned, programmed
 from waystation_operator.plan.reading import conditions
+from waystation_operator.plan.routeverdict import Court, places
 from waystation_operator.plan.scaling import Scale, current, scale
 
 RESYNC_S = 60.0
@@ -32,7 +33,8 @@ def reconcile(observed: Observed) -> Desired:
     if pool.meta.deleting and _may_go(observed):
         return Desired(finalizer=_removal(observed), requeue_after_s=RESYNC_S)
     plan, sizes = planned(observed), scale(observed)
-    if taken := bool(ownership.foreign(observed)):
+    foreign = ownership.foreign(observed)
+    if held := bool(foreign) and not ownership.has_pods(observed):
         obstacle = judged("Programmed", "False", "NotAccepted")
         plan = dataclasses.replace(plan, hash="", secret=None, obstacle=obstacle)
     verdict = programmed(observed, plan, sizes)
@@ -47,13 +49,17 @@ def reconcile(observed: Observed) -> Desired:
         config_hash=plan.hash,
         requeue_after_s=_requeue_s(observed, judgements.pool),
     )
-    if taken:
+    if held:  # nothing of the pool was made yet, and nothing is begun that cannot be finished
         return found
     late = behind(observed, plan)
     return dataclasses.replace(
         found,
         finalizer=_finalizer(observed),
-        objects=tuple(children.objects(observed, plan, sizes)),
+        objects=tuple(
+            body
+            for body in children.objects(observed, plan, sizes)
+            if (body["kind"], body["metadata"]["name"]) not in foreign
+        ),
         deletions=tuple(children.deletions(observed)),
         claim_sizes=tuple(children.claim_sizes(observed)),
         pod_patches=_patches(sizes, late, plan),
@@ -75,7 +81,7 @@ def absent(pool: Identity, routes: Sequence[ObservedRoute], now: float) -> Desir
         judged("Delivering", "Unknown", "NotProgrammed", remedy),
     ]
     for route in routes:
-        named = dict.fromkeys(routestatus.places(route, pool), verdict)
+        named = dict.fromkeys(places(route, pool), verdict)
         status, told = routestatus.status(pool, route, named, now)
         if status is not None and not route.meta.deleting:
             statuses[route.identity.key] = status
@@ -88,7 +94,7 @@ def _may_go(observed: Observed) -> bool:
     if observed.pool.meta.annotations.get(names.FORCE_DELETE) == "true":
         return True
     found = observed.children.get(("StatefulSet", observed.pool.identity.name))
-    if found is None or ownership.foreign(observed):
+    if found is None or not ownership.has_pods(observed):
         return True
     return current(found) == 0 and not observed.pods
 
@@ -108,10 +114,11 @@ def _routes(
 ) -> tuple[dict[str, RouteStatus], list[Event]]:
     statuses: dict[str, RouteStatus] = {}
     events: list[Event] = []
+    court = Court.of(observed, plan, verdict)
     for route in observed.routes:
         if route.meta.deleting:
             continue
-        found = routestatus.judge(observed, plan, verdict, route)
+        found = court.judge(route)
         status, told = routestatus.status(observed.pool.identity, route, found, observed.now)
         if status is not None:
             statuses[route.identity.key] = status

@@ -72,7 +72,7 @@ def _event(
 
 def same(new: Any, old: Any) -> bool:
     """Whether two statuses say the same; the API server fills in what is empty by its defaults."""
-    return bool(_filled(new) == _filled(old))
+    return bool(new == old or _filled(new) == _filled(old))
 
 
 def _filled(value: Any) -> Any:
