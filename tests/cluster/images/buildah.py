@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.cluster.images.place import cache
 
 CERTIFICATES = Path("/etc/ssl/certs")
-STORE_LIMIT_MIB = 8_000  # of intermediate layers; past that the store is begun anew
+STORE_LIMIT_MIB = 12_000  # of intermediate layers; past that the store is begun anew
 SHOWN = 40  # lines of a build that failed
 # How this machine reaches packages, if it says so: a mirror, and whom to trust.
 _REACH = ("PIP_INDEX_URL", "PIP_CERT")
@@ -56,7 +56,7 @@ def bud(
 ) -> None:
     """Builds one target of the folder's Containerfile, showing its steps; if it fails, all that was said."""
     options = [
-        *("--isolation", "chroot", "--network", "host", "--layers", "--identity-label=false"),
+        *("--isolation", "chroot", "--network", "host", "--layers", "--force-rm", "--identity-label=false"),
         *("--timestamp", str(epoch), "--tag", tag),
     ]
     if target and CERTIFICATES.is_dir():  # not where packages are configured: they write there
@@ -106,4 +106,6 @@ def bound() -> None:
     used = subprocess.run(["du", "-sm", store], capture_output=True, text=True).stdout.split()
     if used and int(used[0]) > STORE_LIMIT_MIB:
         print(f"    {store} holds {used[0]} MiB of layers; beginning anew", file=sys.stderr)
+        run("rm", "--all")  # what a test that was killed left mounted
+        subprocess.run(["umount", str(store / "root" / "overlay")], capture_output=True)  # buildah's own
         shutil.rmtree(store)
