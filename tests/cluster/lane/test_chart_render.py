@@ -248,6 +248,29 @@ def test_without_a_namespace_for_it_there_is_no_test(helm: Helm) -> None:
     ]
 
 
+@pytest.mark.parametrize("digest", ["", f"sha256:{'c' * 64}"], ids=["loaded", "pushed"])
+def test_what_skaffold_sets_is_taken(helm: Helm, digest: str) -> None:
+    """skaffold.yaml's values, as it would expand them for images it pushed or only loaded into a cluster."""
+    (release,) = charts.documents((charts.ROOT / "skaffold.yaml").read_text(encoding="utf-8"))[0]["deploy"][
+        "helm"
+    ]["releases"]
+    built = {"REPO": "reg.test/dev", "TAG": "d" * 64, "DIGEST": digest}
+    templates = {
+        key: re.sub(r"\{\{\.IMAGE_([A-Z]+)_(\w+)\}\}", lambda found: built[found[1]], template)
+        for key, template in release["setValueTemplates"].items()
+    }
+    settings = [f"--set={key}={value}" for key, value in {**release["setValues"], **templates}.items()]
+    where = (f"--namespace={release['namespace']}", f"--kube-version={VERSION}")
+    objects = charts.documents(helm("template", release["name"], str(CHART), *where, *settings))
+    wanted = f"reg.test/dev@{digest}" if digest else f"reg.test/dev:{'d' * 64}"
+    (operator,) = [
+        o["spec"]["template"]["spec"]["containers"][0] for o in objects if o["kind"] == "Deployment"
+    ]
+    assert operator["image"] == wanted
+    assert f"--relay-image={wanted}" in operator["args"]
+    assert {o["metadata"]["namespace"] for o in objects if o["kind"] == "RelayPool"} == {release["namespace"]}
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_definitions_are_added_to_and_not_changed(helm: Helm, keep: bool) -> None:
     """What Helm installs is crds/ with labels and, where they are to stay, an annotation."""
