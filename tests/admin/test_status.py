@@ -11,6 +11,7 @@ from tests.support.office import Office
 from tests.support.relay import document, route, to
 
 from waystation_contract.model import Document, Quarantine
+from waystation_operator.plan import report
 from waystation_relay.admin import waiting
 from waystation_relay.mail.outcome import Reason, Remote
 from waystation_relay.mail.reply import reply
@@ -145,6 +146,25 @@ async def test_why_most_of_a_route_waits(routed: Office) -> None:
     assert seen["test/corp"]["top_deferral"] == {
         "reason": "connect", "text": "451 4.4.1 connection refused", "count": 1, "destination": "corp.test",
     }  # fmt: skip
+
+
+async def test_the_operator_reads_what_the_relay_says(routed: Office) -> None:
+    """Each field it knows is there, called as it calls it."""
+    await deferred(routed, "a@bank.test")
+    await routed.put("b@nowhere.test", hold="by hand")
+    routed.metrics.delivery("test/bank", "delivered", "", 0.1, 1, 10.0)
+    said = await status(routed)
+    understood = report.read(msgspec.json.encode(said))
+    assert isinstance(understood, report.RelayReport), understood
+
+    def held_against(read: Any, told: Any) -> None:
+        for name, value in read.items():
+            if isinstance(value, dict):
+                held_against(value, told[name])
+            else:
+                assert told[name] == value, name
+
+    held_against(msgspec.to_builtins(understood), said)
 
 
 async def test_mail_let_out_of_quarantine_waits_for_the_next_route(office: Office) -> None:

@@ -1,1 +1,1 @@
-"""Time and streams, as values that tests can replace."""
+"""What the event loop and the process need: time as a value, tasks with an owner, signals, addresses."""
