@@ -76,6 +76,7 @@ def build(names: Collection[str] = TARGETS, *, renew: bool = False) -> list[Arch
             with place.locked():
                 if renew or not archive.path.exists():  # somebody else may have made it meanwhile
                     _make(archive, renew=renew and not made)
+        archive.path.touch()
         made.append(archive)
     return made
 

@@ -10,8 +10,11 @@
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+IN_USE_S = 3600  # another checkout's tests may be about to import theirs
 
 
 def cache() -> Path:
@@ -30,9 +33,11 @@ def locked() -> Iterator[None]:
 
 
 def retire(kept: Path, name: str) -> set[str]:
-    """Keeps two archives of an image, a branch and what it is compared with; their keys."""
-    archives = sorted(cache().glob(f"{name}-????????????.tar"), key=lambda path: path.stat().st_mtime)
-    others = [path for path in archives if path != kept]
-    for path in others[:-1]:
+    """Removes archives of an image that nobody used for an hour, but the latest; the keys of the rest."""
+    others = [path for path in cache().glob(f"{name}-????????????.tar") if path != kept]
+    used = {path: path.stat().st_mtime for path in others}
+    latest = max(others, key=used.__getitem__, default=kept)
+    stay = {kept, latest, *(path for path in others if used[path] > time.time() - IN_USE_S)}
+    for path in set(others) - stay:
         path.unlink(missing_ok=True)
-    return {path.stem.removeprefix(f"{name}-") for path in [kept, *others[-1:]]}
+    return {path.stem.removeprefix(f"{name}-") for path in stay}
