@@ -289,6 +289,16 @@ def test_a_route_without_its_pool_is_told() -> None:
     assert absent(gone, [moved], NOW).route_statuses["mail/internet"].status["parents"] == []
 
 
+def test_a_copy_of_a_pod_is_not_counted() -> None:
+    """`kubectl debug --copy-to` makes a pod with the same labels: it is neither waited for nor reported."""
+    own = ObservedPod("outbound-0", 0, ready=True)
+    copy = ObservedPod("debug-0", 0)
+    status = reconcile(dataclasses.replace(observed([pool_body()]), pods=(own, copy))).pool_status
+    assert status is not None
+    assert [(pod["ordinal"], pod["phase"]) for pod in status["pods"]] == [(0, "Unreachable")]
+    assert status["replicas"] == 1
+
+
 @pytest.mark.parametrize(
     ("annotations", "children", "finalizer"),
     [

@@ -2,8 +2,9 @@
 
 The page is prose with marked places. ``<!-- fields of RelayPool -->`` is the
 place of the fields directly below a kind's spec, ``<!-- fields of
-RelayPool.queue -->`` that of everything in one of its groups. ``fill`` writes
-each table into its place and leaves the rest alone.
+RelayPool.queue -->`` that of everything in one of its groups, ``<!-- fields
+of RelayPoolStatus -->`` that of its whole status. ``fill`` writes each table
+into its place and leaves the rest alone.
 """
 
 import json
@@ -16,9 +17,11 @@ from waystation_operator.api.mailroute import MailRouteSpec
 from waystation_operator.api.relaypool import RelayPoolSpec
 from waystation_operator.api.schema import default_of
 from waystation_operator.api.shape import Kind, Shape
+from waystation_operator.api.status import MailRouteStatus, RelayPoolStatus
 
 _PLACE = re.compile(r"(<!-- fields of ([\w.]+) -->\n).*?(<!-- end of fields -->)", re.DOTALL)
 _SPECS: dict[str, type[Group]] = {"RelayPool": RelayPoolSpec, "MailRoute": MailRouteSpec}
+_STATUSES: dict[str, type[Group]] = {"RelayPoolStatus": RelayPoolStatus, "MailRouteStatus": MailRouteStatus}
 _TYPES = {
     Kind.TEXT: "text",
     Kind.INTEGER: "integer",
@@ -34,7 +37,7 @@ def places() -> list[str]:
     for kind, spec in _SPECS.items():
         groups = [name for name, _, shape in shapes.fields(spec) if _inner(shape) is not None]
         found += [kind, *(f"{kind}.{name}" for name in groups)]
-    return found
+    return [*found, *_STATUSES]
 
 
 def fill(page: str) -> str:
@@ -44,6 +47,9 @@ def fill(page: str) -> str:
 
 def _section(place: str) -> str:
     kind, _, name = place.partition(".")
+    if kind in _STATUSES:
+        lines = ["", "| field | type | meaning |", "|---|---|---|", *_status_rows(_STATUSES[kind], "status")]
+        return "\n".join(lines) + "\n\n"
     spec = _SPECS[kind]
     if not name:
         return _table(list(_rows(spec, "spec", deep=False)), list(_refusals(spec, "spec", deep=False)))
@@ -71,6 +77,16 @@ def _rows(group: type[Group], prefix: str, *, deep: bool) -> Iterator[str]:
         inner = _inner(shape)
         if deep and inner is not None:
             yield from _rows(inner, field, deep=True)
+
+
+def _status_rows(group: type[Group], prefix: str) -> Iterator[str]:
+    """Without defaults, since nobody writes a status."""
+    for name, info, shape in shapes.fields(group):
+        field = f"{prefix}.{name}{_brackets(shape)}"
+        yield f"| `{field}` | {_type(shape)} | {info.description or ''} |"
+        inner = _inner(shape)
+        if inner is not None:
+            yield from _status_rows(inner, field)
 
 
 def _written(default: object) -> str:

@@ -48,7 +48,7 @@ class PodStatus(Group):
     phase: str = Field(
         default="",
         max_length=63,
-        description="Active, Draining, Empty, Full, Starting, Failing, Unreachable, Stopping.",
+        description="Active, Draining, Empty, Full, Starting, NotReady, Failing, Unreachable or Stopping.",
     )
     queued: Figure | None = Field(default=None, description="Messages in its queue.")
     config: str = Field(default="", max_length=64, description="Hash of the configuration it runs.")

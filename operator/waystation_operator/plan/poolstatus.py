@@ -121,8 +121,6 @@ _AS_IT_SHOULD_BE = ("Stopping", "Draining", "Empty")  # phases in which a pod ne
 def _pods(observed: Observed) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for pod in sorted(observed.pods, key=lambda one: one.ordinal):
-        if pod.ordinal < 0:
-            continue
         said, ill = report(observed, pod.name), trouble(observed, pod)
         entry: dict[str, Any] = {"ordinal": pod.ordinal, "phase": phase(observed, pod)}
         if said is not None:

@@ -29,6 +29,7 @@ STUCK_AFTER_S = 60.0
 
 def reconcile(observed: Observed) -> Desired:
     """What is to be done about a pool that exists."""
+    observed = _of_the_set(observed)
     pool = observed.pool
     if pool.meta.deleting and _may_go(observed):
         return Desired(finalizer=_removal(observed), requeue_after_s=RESYNC_S)
@@ -67,6 +68,13 @@ def reconcile(observed: Observed) -> Desired:
         drains=sizes.drains,
         undrains=sizes.undrains,
     )
+
+
+def _of_the_set(observed: Observed) -> Observed:
+    """Without pods that bear the pool's label but are not its StatefulSet's, such as a copy for debugging."""
+    pool = observed.pool.identity.name
+    own = tuple(x for x in observed.pods if x.ordinal >= 0 and x.name == names.pod(pool, x.ordinal))
+    return dataclasses.replace(observed, pods=own)
 
 
 def absent(pool: Identity, routes: Sequence[ObservedRoute], now: float) -> Desired:
