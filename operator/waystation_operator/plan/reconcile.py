@@ -154,9 +154,10 @@ def _patches(sizes: Scale, late: list[ObservedPod], plan: Planned) -> tuple[PodP
 def _requeue_s(observed: Observed, judgements: list[Condition]) -> float:
     """Soon while something is under way; a wait that has become long is asked after less often."""
     reasons = {condition.type: condition.reason for condition in judgements}
-    if reasons["Programmed"] == "Pending" and reasons["Ready"] in ("Ready", "Degraded"):
+    under_way = reasons["Programmed"] in ("Pending", "Unreachable")
+    if under_way and reasons["Ready"] in ("Ready", "Degraded"):
         return PROGRAMMING_S if _since_s(observed, "Programmed", "False") < STUCK_AFTER_S else CHANGING_S
-    if reasons["Programmed"] == "Pending" or reasons["ScalingDown"] != "Settled":
+    if under_way or reasons["ScalingDown"] != "Settled":
         return CHANGING_S
     return RESYNC_S if reasons["Ready"] == "Ready" else TROUBLED_S
 
