@@ -155,3 +155,42 @@ def test_line_end_behind_a_password_is_accepted() -> None:
     """Files made by an editor end with one; the relay leaves it out."""
     material = Material(secret("up", username="a\n", password="b\r\n"))
     assert material.take(CREDENTIAL, OWNER, PATH, "up") == "mail.up"
+
+
+KEPT = {"shop.login.username": b"ann", "shop.login.password": b"old"}
+
+
+@pytest.mark.parametrize(
+    ("secrets", "forbidden", "kept", "reason", "password"),
+    [
+        pytest.param({}, (), {}, "SecretNotFound", None, id="never was"),
+        pytest.param({}, (), KEPT, "SecretNotFound", b"old", id="deleted"),
+        pytest.param({}, ("shop/login",), KEPT, "SecretForbidden", b"old", id="no longer allowed"),
+        pytest.param({}, ("shop/login",), {}, "SecretForbidden", None, id="never allowed"),
+        pytest.param({"username": "ann"}, (), KEPT, "InvalidCredential", b"old", id="broken"),
+        pytest.param(
+            {"username": "ann"},
+            (),
+            {"shop.login.username": b"ann"},
+            "InvalidCredential",
+            None,
+            id="half of the last good one",
+        ),
+        pytest.param({"username": "ann", "password": "new"}, (), KEPT, "", b"new", id="good again"),
+    ],
+)
+def test_the_last_good_version_stays_in_use(
+    secrets: dict[str, str],
+    forbidden: tuple[str, ...],
+    kept: dict[str, bytes],
+    reason: str,
+    password: bytes | None,
+) -> None:
+    """A Secret that vanishes or breaks stops no mail that went out with it; that it did is a problem."""
+    found = secret("shop/login", **secrets) if secrets else {}
+    material = Material(found, forbidden, kept)
+    owner = Identity("MailRoute", "shop", "orders")
+    used = material.take(CREDENTIAL, owner, ("spec",), "login")
+    assert [problem.reason for problem in material.problems] == ([reason] if reason else [])
+    assert used == ("shop.login" if password else None)
+    assert material.files.get("shop.login.password") == password
