@@ -28,6 +28,7 @@ _SETTINGS = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
+_REMEMBERED = Path("/run/waystation-cluster-settings.json")
 # What the programs make with no way to tell them where; innermost first.
 _FOLDERS = (
     "/var/lib/kubelet/device-plugins",
@@ -149,15 +150,16 @@ def remove_files(place: Place) -> None:
     shutil.rmtree(place.root)
 
 
-def remember_settings(place: Place) -> None:
-    file = place.root / "settings.json"
-    if not file.exists():
+def remember_settings() -> None:
+    """What the machine had before the first cluster on it; a second one finds the first one's settings."""
+    if not _REMEMBERED.exists():
         settings = {name: Path("/proc/sys", name).read_text(encoding="ascii").strip() for name in _SETTINGS}
-        file.write_text(json.dumps(settings), encoding="utf-8")
+        _REMEMBERED.write_text(json.dumps(settings), encoding="utf-8")
 
 
-def restore_settings(place: Place) -> None:
+def restore_settings() -> None:
     with contextlib.suppress(FileNotFoundError):
-        settings = json.loads((place.root / "settings.json").read_text(encoding="utf-8"))
+        settings = json.loads(_REMEMBERED.read_text(encoding="utf-8"))
         for name, value in settings.items():
             Path("/proc/sys", name).write_text(value, encoding="ascii")
+        _REMEMBERED.unlink()

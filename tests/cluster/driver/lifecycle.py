@@ -46,7 +46,7 @@ def up(place: Place) -> None:
         place.root.chmod(0o755)  # volumes below are opened by users who are not root
         (place.root / MARK).touch()
         (place.root / "boot-id").write_text(_BOOT_ID.read_text(encoding="ascii"), encoding="ascii")
-        leftovers.remember_settings(place)
+        leftovers.remember_settings()
         leftovers.make_cgroups(place)
         network.make(place)
         credentials.write(place)
@@ -159,7 +159,7 @@ def _remove(place: Place) -> None:
     leftovers.unmount(place)
     network.remove(place)
     leftovers.remove_cgroups(place)
-    leftovers.restore_settings(place)
+    leftovers.restore_settings()
     leftovers.remove_files(place)
 
 
