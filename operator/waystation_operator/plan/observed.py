@@ -113,8 +113,9 @@ class Observed:
     ``namespaces`` labels by namespace name
     ``secrets``    by ``namespace/name``: those of ``reading.secret_keys`` that there are
     ``forbidden``  those that the operator may not read
-    ``children``   what bears the name of an object of the pool, the pool's own or not, by (kind, name):
-                   StatefulSet, Service, Secret, ServiceAccount, PodDisruptionBudget, NetworkPolicy, PodMonitor
+    ``children``   by (kind, name), what bears the name of an object of the pool, the pool's own or not:
+                   StatefulSet, Service, Secret, ServiceAccount, PodDisruptionBudget, NetworkPolicy and
+                   PodMonitor
     ``relays``     by pod name: its report, or why there is none
     ``admin_token`` the token in Secret P-admin, or a fresh random one when there is no such Secret
     ``now``        Unix seconds
