@@ -1,12 +1,9 @@
 """The pod of a relay: what runs, with which rights, and how the kubelet judges it.
 
 It passes the Pod Security Standard ``restricted``, writes nowhere but to its
-claim and an empty /tmp, and holds no token of the API server. Nothing in it
-depends on routes, listeners or certificates: those reach a running relay
-through its Secret, so that a change of them never restarts a pod.
-
-Known limits
-    Relays listen on IPv4; a cluster without it cannot run them.
+claim, and holds no token of the API server. Nothing in it depends on routes,
+listeners or certificates: those reach a running relay through its Secret, so
+that a change of them never restarts a pod.
 """
 
 from typing import Any
@@ -16,13 +13,12 @@ from waystation_operator.api.pooloptions import Template, Toleration
 from waystation_operator.plan.manifests import names
 from waystation_operator.plan.observed import Settings
 
-# Before it ends, a relay lets sessions and deliveries under way finish for at most 60 s. The pause before it
-# is told to lets endpoints forget it, or clients would meet a closed port.
-LEAVE_SERVICE_S = 5
-GRACE_S = LEAVE_SERVICE_S + 60 + 25
+# Told to end, a relay serves on until endpoints have forgotten it, then lets sessions and deliveries in hand
+# finish for at most 45 s, and closes its queue.
+STOP_GRACE_S = 5
+GRACE_S = STOP_GRACE_S + 45 + 25
 
 REQUESTS = {"cpu": "100m", "memory": "192Mi"}  # what a small relay needs; docs/performance.md has more
-SCRATCH = "64Mi"  # for SQLite's sorting; never for mail
 
 # A million queued mails are read in seconds; recovery after a crash reads every segment.
 _STARTUP = {"periodSeconds": 2, "failureThreshold": 300, "timeoutSeconds": 2}
@@ -57,7 +53,6 @@ def pod_template(pool: RelayPool, settings: Settings) -> dict[str, Any]:
         "volumes": [
             _secret_volume("config", names.config_secret(name)),
             _secret_volume("admin", names.admin_secret(name)),
-            {"name": "tmp", "emptyDir": {"sizeLimit": SCRATCH}},
         ],
     }
     return {"metadata": metadata | {"annotations": annotations}, "spec": spec | _placement(template)}
@@ -109,13 +104,11 @@ def _container(template: Template, settings: Settings) -> dict[str, Any]:
         "startupProbe": _probe("/livez", _STARTUP),
         "livenessProbe": _probe("/livez", _LIVENESS),
         "readinessProbe": _probe("/readyz", _READINESS),
-        "lifecycle": {"preStop": {"sleep": {"seconds": LEAVE_SERVICE_S}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": names.CLAIM_TEMPLATE, "mountPath": names.DATA_FOLDER},
             {"name": "config", "mountPath": names.CONFIG_FOLDER, "readOnly": True},
             {"name": "admin", "mountPath": names.ADMIN_FOLDER, "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 -- an empty volume of this pod alone
         ],
     }
 
@@ -124,10 +117,11 @@ def _arguments() -> list[str]:
     options = {
         "--config": f"{names.CONFIG_FOLDER}/{names.DOCUMENT}",
         "--data": names.DATA_FOLDER,
-        "--bind": "0.0.0.0",  # noqa: S104 -- a pod's own address is not known beforehand
-        "--admin": f"0.0.0.0:{names.ADMIN_PORT}",
+        "--bind": "::",
+        "--admin": f"[::]:{names.ADMIN_PORT}",
         "--admin-token-file": f"{names.ADMIN_FOLDER}/{names.TOKEN}",
         "--pod": "$(POD_NAME)",
+        "--stop-grace": str(STOP_GRACE_S),
     }
     return ["relay", *(part for option in options.items() for part in option)]
 
