@@ -121,16 +121,25 @@ async def test_what_the_server_writes_in_its_own_way_is_written_once(office: Off
 
 
 async def test_one_refused_object_keeps_no_other_from_being_written(office: Office) -> None:
-    """A quota on Services does not keep the pool's status from saying so."""
+    """A quota on Services keeps no other object from being written, and is told on the pool."""
     take = office.server.answer
     office.server.answer = lambda request: (
         status(403, "Forbidden", "exceeded quota") if request.path.endswith("services/out") else take(request)
     )
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": "mail", "name": "out"}}
     outcome = await office.act(
-        Desired(objects=(service(), account), pool_status={"conditions": []}, pool_version="7")
+        Desired(objects=(service(), account), pool_status={"conditions": []}, pool_version="7"),
+        meta=Meta(uid="u", resource_version="7"),
     )
-    assert office.sent() == ["PATCH services/out", "PATCH serviceaccounts/out", "PATCH relaypools/out/status"]
+    assert office.sent() == [
+        "PATCH services/out",
+        "PATCH serviceaccounts/out",
+        "PATCH relaypools/out/status",
+        "POST events",
+    ]
+    told = office.server.seen[-1].body
+    assert (told["reason"], told["regarding"]["name"]) == ("ObjectRefused", "out")
+    assert "Service out was refused by the API server: exceeded quota" in told["note"]
     assert outcome.refusals == {("Service", "out"): "exceeded quota"}
     assert "object.refused" in office.events()
 

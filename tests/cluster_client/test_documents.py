@@ -104,7 +104,9 @@ def test_the_page_shows_every_permission() -> None:
         if line.startswith("| ") and not line.startswith("| resource ")
     ]
     assert shown == [
-        (named(rule), ", ".join(rule.verbs), rule.why.replace("`", "")) for rules in PERMISSIONS for rule in rules
+        (named(rule), ", ".join(rule.verbs), rule.why.replace("`", ""))
+        for rules in PERMISSIONS
+        for rule in rules
     ]
 
 

@@ -1,6 +1,8 @@
 """What kopf is told: nothing of it writes, and nothing is asked for that needs further permissions."""
 
+import asyncio
 import itertools
+import threading
 
 import kopf
 import pytest
@@ -62,3 +64,27 @@ def test_a_token_is_read_again_before_it_runs_out(token: str, expires: bool) -> 
     assert info.server == "https://api"
     assert info.token == (token or None)
     assert (info.expiration is not None) == expires
+
+
+async def test_watching_that_breaks_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kopf ends for good on errors that pass by themselves; the watcher tells of it and starts it again."""
+    starts, failures, again = itertools.count(1), [], asyncio.Event()
+
+    async def operator(*, stop_flag: threading.Event, **_: object) -> None:
+        if next(starts) == 1:
+            raise RuntimeError("etcd has no leader")
+        again_soon()
+        await asyncio.to_thread(stop_flag.wait, 10)
+
+    loop = asyncio.get_running_loop()
+
+    def again_soon() -> None:
+        loop.call_soon_threadsafe(again.set)
+
+    monkeypatch.setattr(kopf, "operator", operator)
+    monkeypatch.setattr(watch, "FIRST_PAUSE_S", 0.01)
+    watcher = watch.Watcher(Scope(), lambda *_: None, failures.append)
+    watcher.start()
+    await asyncio.wait_for(again.wait(), 5)
+    await watcher.stop()
+    assert failures == ["RuntimeError: etcd has no leader"]

@@ -12,12 +12,13 @@ Errors
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from waystation_operator.api.problem import Identity
 from waystation_operator.cluster.announce import Announcer
 from waystation_operator.cluster.client import Client, Object, Refused
 from waystation_operator.cluster.difference import differences
@@ -26,11 +27,12 @@ from waystation_operator.cluster.log import Log
 from waystation_operator.cluster.metrics import Metrics
 from waystation_operator.cluster.relays import Relays
 from waystation_operator.cluster.store import Store
-from waystation_operator.plan.desired import Desired, Finalizer
+from waystation_operator.plan.desired import Desired, Event, Finalizer
 from waystation_operator.plan.manifests.names import FINALIZER
 from waystation_operator.plan.observed import Meta
 from waystation_operator.plan.reading import conditions
 
+REFUSED = "ObjectRefused"  # the one event that no plan can foresee
 _SHOWN = 6  # differing paths named in a log line
 
 Noticed = Callable[[Kind, Object], None]
@@ -84,7 +86,7 @@ class Actor:
         await self._statuses(namespace, name, desired, version, outcome)
         await self._deletions(desired, outcome)
         await self._calls(desired, addresses, token)
-        for event in desired.events:
+        for event in (*desired.events, *_told(namespace, name, meta.uid, outcome, unreadable)):
             await self._announcer.announce(event)
         return outcome
 
@@ -247,6 +249,18 @@ class Actor:
     def _refuse(self, kind: Kind, namespace: str, name: str, refused: Refused, outcome: Outcome) -> None:
         outcome.refusals[kind.kind, name] = str(refused)
         self._log.emit("object.refused", kind=kind.kind, namespace=namespace, name=name, error=str(refused))
+
+
+def _told(
+    namespace: str, name: str, uid: str, outcome: Outcome, unreadable: Collection[tuple[str, str]]
+) -> list[Event]:
+    """What the API server refused, for who looks at the pool. What may not be read is in its conditions."""
+    pool = Identity(RELAY_POOL.kind, namespace, name)
+    return [
+        Event(pool, uid, "Warning", REFUSED, f"{kind} {which} was refused by the API server: {text}")
+        for (kind, which), text in outcome.refusals.items()
+        if uid and (kind, which) not in unreadable
+    ]
 
 
 def summary(status: Mapping[str, Any]) -> dict[str, str]:

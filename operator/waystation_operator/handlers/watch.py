@@ -27,7 +27,7 @@ REQUEST_S = 30.0
 INACTIVE_S = 70.0  # the API server sends a bookmark every 60 s
 LOGIN_S = 600.0  # a ServiceAccount's token lasts at least an hour and is renewed after 48 minutes
 STOP_S = 5.0
-LONGEST_PAUSE_S = 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 
 # What kopf says of every attempt while the API server is away; our client says it once.
 HUSH = ("Request attempt", "OS signals are ignored", "Initial authentication", "Re-authentication")
@@ -39,7 +39,7 @@ class _Backoffs:
     """For ever: a watch waits for the API server however long it is away. No length, so kopf counts none."""
 
     def __iter__(self) -> Iterator[float]:
-        pause = 1.0
+        pause = FIRST_PAUSE_S
         while True:
             yield pause
             pause = min(LONGEST_PAUSE_S, pause * 2)
@@ -62,7 +62,7 @@ class Watcher:
                 loop.call_soon_threadsafe(call, *arguments)
 
         def run() -> None:
-            pause = 1.0
+            pause = FIRST_PAUSE_S
             while not stop.is_set():
                 try:
                     asyncio.run(self._watch(stop, hand_on))
