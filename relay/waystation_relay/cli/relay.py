@@ -1,12 +1,12 @@
 """``waystation relay``: what a pod runs."""
 
+import os
 import sys
 from pathlib import Path
 
 import click
 
 from waystation_relay.aio.addresses import EVERY_V4
-from waystation_relay.app import Options, StartFailure, run
 from waystation_relay.cli.endpoint import Endpoint
 
 EXIT_CONFIG = 2
@@ -75,6 +75,10 @@ def command(
     Exit codes: 0 stopped as asked, 1 the environment refuses (port in use,
     queue owned by another process, unreadable file), 2 the configuration is wrong.
     """
+    # A pod has a read-only root and no /tmp. SQLite reads this once, when app imports it.
+    os.environ.setdefault("SQLITE_TMPDIR", str(data.absolute()))
+    from waystation_relay.app import Options, StartFailure, run
+
     options = Options(
         config=config,
         data=data,
