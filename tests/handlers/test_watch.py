@@ -1,6 +1,7 @@
 """What kopf is told: nothing of it writes, and nothing is asked for that needs further permissions."""
 
 import asyncio
+import getpass
 import itertools
 import threading
 
@@ -8,6 +9,8 @@ import kopf
 import pytest
 from kubernetes.aio.client import Configuration
 
+from waystation_operator.cluster import access
+from waystation_operator.cluster.access import AccessError
 from waystation_operator.cluster.kinds import POOL_LABEL, Kind, Scope
 from waystation_operator.handlers import watch
 
@@ -88,3 +91,28 @@ async def test_watching_that_breaks_begins_anew(monkeypatch: pytest.MonkeyPatch)
     await asyncio.wait_for(again.wait(), 5)
     await watcher.stop()
     assert failures == ["RuntimeError: etcd has no leader"]
+
+
+async def test_a_user_without_a_name_can_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pod no /etc/passwd names the user; kopf itself, asked for its identity, would end over that."""
+    failures: list[str] = []
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 65532")
+
+    async def load() -> Configuration:
+        loop.call_soon_threadsafe(asked.set)
+        raise AccessError("there is no API server here")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    monkeypatch.setattr(access, "load", load)
+    monkeypatch.setattr(watch, "STOP_S", 0.1)  # kopf waits five seconds before it asks again
+    watcher = watch.Watcher(Scope(("mail",)), lambda *_: None, failures.append)
+    watcher.start()
+    try:
+        await asyncio.wait_for(asked.wait(), 10)
+    finally:
+        await watcher.stop()
+    assert failures == []

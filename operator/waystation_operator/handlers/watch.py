@@ -29,6 +29,9 @@ LOGIN_S = 600.0  # a ServiceAccount's token lasts at least an hour and is renewe
 STOP_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 
+# Given, since kopf would ask for the name of the process's user, and the user of a pod has none.
+_IDENTITY: Any = "waystation-operator"
+
 # What kopf says of every attempt while the API server is away; our client says it once.
 HUSH = ("Request attempt", "OS signals are ignored", "Initial authentication", "Re-authentication")
 
@@ -93,6 +96,7 @@ class Watcher:
             registry=registry(self._scope, lambda *heard: hand_on(self._hear, *heard)),
             settings=settings(self._scope),
             standalone=True,
+            identity=_IDENTITY,
             clusterwide=not self._scope.namespaces,
             namespaces=list(self._scope.namespaces),
             stop_flag=stop,
