@@ -67,7 +67,7 @@ def test_refused_namespaces(namespaces: dict[str, Any], route_name: str) -> None
     assert problem == (
         f"MailRoute {route_name}: spec.parentRefs[0]: outbound: RelayPool mail/outbound lets no route of "
         f"namespace {namespace} attach to any listener; set the listener's allowedRoutes.namespaces.from to "
-        "All, or to Selector with labels it has"
+        "All, or to Selector with its labels"
     )
 
 

@@ -128,6 +128,11 @@ def test_figures_in_messages_are_rounded() -> None:
         "about 90",
         "about 1000",
     ]
+    assert [rounding.counted(n, "recipient", "wait") for n in (1, 2, 1234)] == [
+        "1 recipient waits",
+        "2 recipients wait",
+        "about 1000 recipients wait",
+    ]
     assert [rounding.within(s) for s in (0, 601, 86_401, 700_000)] == [
         "within the last 10 minutes",
         "within the last hour",

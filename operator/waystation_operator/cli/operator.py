@@ -1,4 +1,4 @@
-"""``waystation operator run``: RelayPools and MailRoutes of a cluster, made real."""
+"""``waystation operator run``: the relays that the RelayPools and MailRoutes of a cluster describe."""
 
 import asyncio
 import importlib.metadata
@@ -52,7 +52,7 @@ def command() -> None:
     type=click.Choice(["Always", "IfNotPresent", "Never"]),
     default="IfNotPresent",
     show_default=True,
-    help="When nodes fetch it.",
+    help="When nodes pull that image.",
 )
 @click.option(
     "--watch-namespace",
@@ -76,7 +76,11 @@ def command() -> None:
     help="Serve /livez, /readyz and /metrics here.",
 )
 @click.option(
-    "--log-level", type=click.Choice(list(LEVELS)), default="info", show_default=True, help="What is logged."
+    "--log-level",
+    type=click.Choice(list(LEVELS)),
+    default="info",
+    show_default=True,
+    help="Least grave lines that are logged.",
 )
 def run(
     relay_image: str,
@@ -88,7 +92,7 @@ def run(
     http: tuple[str, int],
     log_level: str,
 ) -> None:
-    """Make RelayPools and MailRoutes real, until stopped.
+    """Run the relays that RelayPools and MailRoutes describe, until stopped.
 
     The cluster is the one this pod runs in, or that of KUBECONFIG. Of several replicas one works, and
     another takes over within half a minute of its death. The permissions it needs are in docs/operator.md.

@@ -23,12 +23,12 @@ LINES: tuple[Line, ...] = (
     Line("operator.started", "The process is up."),
     Line("operator.stopping", "A signal, or a failure, ends it."),
     Line("operator.stopped", "Everything is closed."),
-    Line("operator.failed", "A part of it ended that must not; the process ends.", logging.ERROR),
+    Line("operator.failed", "A part of the operator ended that must not; the process ends.", logging.ERROR),
     Line("election.waiting", "Another replica holds the lease."),
     Line("election.won", "This replica leads from now on."),
     Line("election.lost", "The lease could not be renewed in time; the process ends at once.", logging.ERROR),
     Line("api.unreachable", "The API server does not answer; it is tried again.", logging.ERROR),
-    Line("api.reachable", "It answers again."),
+    Line("api.reachable", "The API server answers again."),
     Line("start.waiting", "The operator cannot begin; it is tried again. The text says what is missing."),
     Line("resync.refused", "Objects could not be listed anew.", logging.ERROR),
     Line("start.synced", "All objects are known; work begins."),
@@ -48,9 +48,9 @@ LINES: tuple[Line, ...] = (
     Line("finalizer.set", "The pool's finalizer was added or removed."),
     Line("status.written", "A status was written; conditions tells what it says now."),
     Line("relay.called", "A relay was asked to load its configuration, to drain, or not to."),
-    Line("relay.silent", "It could not be asked.", logging.WARNING),
+    Line("relay.silent", "A relay could not be asked; error tells why.", logging.WARNING),
     Line("event.refused", "A Kubernetes Event could not be written.", logging.WARNING),
-    Line("library", "What a library has to say.", logging.WARNING),
+    Line("library", "A line of a library, such as kopf.", logging.WARNING),
 )
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

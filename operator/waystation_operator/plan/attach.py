@@ -102,7 +102,7 @@ def _refusal(
         return Problem(route.identity, path, ref.section_name, problem, remedy, "NoMatchingParent")
     which = f"listener {ref.section_name}" if ref.section_name else "any listener"
     problem = f"{pool.identity} lets no route of namespace {route.identity.namespace} attach to {which}"
-    remedy = "set the listener's allowedRoutes.namespaces.from to All, or to Selector with labels it has"
+    remedy = "set the listener's allowedRoutes.namespaces.from to All, or to Selector with its labels"
     return Problem(route.identity, path, ref.name, problem, remedy, "NotAllowedByListeners")
 
 

@@ -53,14 +53,19 @@ def _of_probes() -> Iterator[Row]:
         meanings = dict.fromkeys(_in_general(case.text, "Mx" in reason) for case in found)
         remedies = dict.fromkeys(case.remedy for case in found)
         remedy = remedies.popitem()[0] if len(remedies) == 1 else "see the message"
-        meaning = _MEANINGS.get(reason) or "; ".join(meanings) + "."
+        meaning = _MEANINGS.get(reason) or _sentence("; ".join(meanings))
         yield Row("Reachable", "True" if found[0].ok else "False", reason, meaning, remedy)
 
 
 _MEANINGS = {  # where the cases' texts say nothing without their particulars
     "Reachable": "The servers answer, and take the login if there is one.",
+    "PortBlocked": "Servers of several domains do not answer at port 25, and no mail arrives at an MX host.",
     "AuthNotOffered": "The server offers no login that can be used, or the password would not be encrypted.",
 }
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _in_general(text: str, domain: bool) -> str:
@@ -68,8 +73,7 @@ def _in_general(text: str, domain: bool) -> str:
     host = "the domain" if domain else "the host"
     text = text.replace("{where}", "the server").replace("the domain {host}", host).replace("{host}", host)
     text = text.partition("{")[0].rstrip(" :(")
-    text = text.removesuffix(" within").removesuffix(" on")
-    return text[:1].upper() + text[1:]
+    return text.removesuffix(" within").removesuffix(" on")
 
 
 def _table() -> dict[tuple[str, Status, str], Row]:

@@ -59,7 +59,7 @@ def delivering(
 
 def _waiting(report: RouteReport, now: float) -> str:
     """How many wait, for how long, and what most of them were told."""
-    parts = [f"{rounding.about(report.waiting)} recipients wait"]
+    parts = [rounding.counted(report.waiting, "recipient", "wait")]
     if report.oldest_arrival is not None and (age_s := now - report.oldest_arrival) >= 60:
         parts.append(f"the oldest came {rounding.within(age_s)}")
     if report.top_deferral is not None:

@@ -143,6 +143,7 @@ def queue_healthy(observed: Observed) -> Condition:
         text = f"due mail has waited for more than {rounding.longer_than(late_s)}; {row.remedy}"
         return judged("QueueHealthy", "False", "Late", text)
     if unrouted := sum(found.unrouted.waiting for found in said.values()):
-        text = f"{rounding.about(unrouted)} recipients wait that no route takes; add a MailRoute that matches"
+        waiting = rounding.counted(unrouted, "recipient", "wait")
+        text = f"{waiting} without a route that takes them; add a MailRoute that matches them"
         return judged("QueueHealthy", "False", "Unrouted", text)
     return judged("QueueHealthy", "True", "Healthy")

@@ -26,6 +26,11 @@ def about(count: int) -> str:
     return f"about {count // size * size}"
 
 
+def counted(count: int, noun: str, verb: str) -> str:
+    """``1 recipient waits``, ``about 100 recipients wait``: ``verb`` as of many."""
+    return f"1 {noun} {verb}s" if count == 1 else f"{about(count)} {noun}s {verb}"
+
+
 def longer_than(seconds: float) -> str:
     """``1 minute``, ``2 hours``: the largest whole unit that fits."""
     for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):

@@ -124,7 +124,10 @@ def _condition(observed: Observed, wanted: int, have: int) -> Condition:
 def _left(observed: Observed, ordinal: int) -> str:
     pod = names.pod(observed.pool.identity.name, ordinal)
     said = report(observed, pod)
-    return f"{pod} has {said.queue.messages} messages left" if said else f"{pod} does not answer"
+    if said is None:
+        return f"{pod} does not answer"
+    left = said.queue.messages
+    return f"{pod} has {left} message{'' if left == 1 else 's'} left"
 
 
 def _since_s(observed: Observed) -> float:

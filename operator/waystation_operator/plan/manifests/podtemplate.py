@@ -20,6 +20,8 @@ GRACE_S = STOP_GRACE_S + 45 + 25
 
 REQUESTS = {"cpu": "100m", "memory": "192Mi"}  # what a small relay needs; docs/performance.md has more
 
+_TOKEN_FILE = f"{names.ADMIN_FOLDER}/{names.TOKEN}"
+
 # A million queued mails are read in seconds; recovery after a crash reads every segment.
 _STARTUP = {"periodSeconds": 2, "failureThreshold": 300, "timeoutSeconds": 2}
 _LIVENESS = {"periodSeconds": 10, "failureThreshold": 3, "timeoutSeconds": 5}
@@ -93,7 +95,11 @@ def _container(template: Template, settings: Settings) -> dict[str, Any]:
         "image": template.image or settings.relay_image,
         "imagePullPolicy": settings.image_pull_policy,
         "args": _arguments(),
-        "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "env": [
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            # So that `kubectl exec POD -- waystation queue list` needs no options.
+            {"name": "WAYSTATION_TOKEN_FILE", "value": _TOKEN_FILE},
+        ],
         "ports": [{"name": names.ADMIN_PORT_NAME, "containerPort": names.ADMIN_PORT, "protocol": "TCP"}],
         "resources": resources,
         "securityContext": {
@@ -119,7 +125,7 @@ def _arguments() -> list[str]:
         "--data": names.DATA_FOLDER,
         "--bind": "::",
         "--admin": f"[::]:{names.ADMIN_PORT}",
-        "--admin-token-file": f"{names.ADMIN_FOLDER}/{names.TOKEN}",
+        "--admin-token-file": _TOKEN_FILE,
         "--pod": "$(POD_NAME)",
         "--stop-grace": str(STOP_GRACE_S),
     }
