@@ -119,3 +119,27 @@ def test_a_pool_that_comes_back_is_made_again(
         return [owner["uid"] for owner in body["metadata"].get("ownerReferences", [])] == [uid]
 
     cluster.wait_for(belongs, "the new pool's StatefulSet", within_s=60, namespace=namespace)
+
+
+def test_what_the_api_server_refuses_is_told_on_the_pool(
+    cluster: Cluster, namespace: str, operator: Operator
+) -> None:
+    """A quota that lets no Service be made: kubectl describe of the pool says so, and all else is made."""
+    with cluster.namespace(f"{namespace}-poor") as poor:
+        quota = {"metadata": {"name": "q", "namespace": poor}, "spec": {"hard": {"services": "0"}}}
+        cluster.apply({"apiVersion": "v1", "kind": "ResourceQuota", **quota})
+        cluster.wait_for(
+            lambda: (cluster.get("resourcequota", "q", poor) or {})["status"].get("used"), "the quota"
+        )
+        cluster.apply(pool("p", poor))
+        cluster.wait_for(lambda: cluster.get("statefulset", "p", poor), "the pods", within_s=SOON_S)
+        told = cluster.wait_for(
+            lambda: [event for event in cluster.items("events", poor) if event["reason"] == "ObjectRefused"],
+            "the event",
+            within_s=SOON_S,
+        )
+        assert any("exceeded quota" in event["message"] for event in told)
+        cluster.delete("resourcequota", "q", poor)
+        cluster.wait_for(
+            lambda: cluster.get("service", "p", poor), "the Service, without the quota", within_s=65
+        )
