@@ -60,14 +60,14 @@ class Cluster:
         self, *argv: str, stdin: str | None = None, within_s: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
         """kubectl, whatever comes of it."""
-        options = (f"--kubeconfig={self.kubeconfig}", f"--context={self.context}")
         return subprocess.run(
-            [self.kubectl_path, *argv[:1], *options, *argv[1:]],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=within_s,
+            self.command(*argv), input=stdin, capture_output=True, text=True, timeout=within_s
         )
+
+    def command(self, *argv: str) -> list[str]:
+        """kubectl's command line, for what goes on beside the test."""
+        options = (f"--kubeconfig={self.kubeconfig}", f"--context={self.context}")
+        return [self.kubectl_path, *argv[:1], *options, *argv[1:]]
 
     def environment(self) -> dict[str, str]:
         """For programs that find the cluster by KUBECONFIG: helm, the operator."""
