@@ -5,7 +5,7 @@
 
 Invariants
     Nothing is written before this replica leads, or after it may have lost the
-    lease: then the process ends at once, whatever it was doing.
+    lease: then the process ends, at once if the lease is lost for good.
     Any part that ends by itself ends the process, with a line that says which.
 """
 
@@ -26,7 +26,7 @@ from waystation_operator.api.problem import Identity
 from waystation_operator.cluster import access
 from waystation_operator.cluster.act import Actor
 from waystation_operator.cluster.announce import Announcer
-from waystation_operator.cluster.client import Client, NotLeading
+from waystation_operator.cluster.client import Client
 from waystation_operator.cluster.gather import Gatherer
 from waystation_operator.cluster.kinds import MAIL_ROUTE, RELAY_POOL, Kind, Scope
 from waystation_operator.cluster.lease import Always, Elector
@@ -212,8 +212,6 @@ class Operator:
             done, _ = await asyncio.wait([workers, *background], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-        except* NotLeading:
-            await asyncio.Event().wait()  # the election ends the process in a moment
         finally:
             for task in (workers, *background):
                 task.cancel()

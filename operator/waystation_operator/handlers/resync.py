@@ -39,10 +39,11 @@ class Resync:
         now: Callable[[], float],
         stalled: Callable[[], Awaitable[None]],
         beat: Callable[[], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._scope, self._client, self._store, self._inbox = scope, client, store, inbox
         self._gatherer, self._secrets, self._metrics, self._log = gatherer, secrets, metrics, log
-        self._now, self._stalled, self._beat = now, stalled, beat
+        self._now, self._stalled, self._beat, self._sleep = now, stalled, beat, sleep
 
     async def begin(self) -> None:
         """Returns once everything is known; until then it says, once a reason, what it waits for."""
@@ -59,13 +60,13 @@ class Resync:
             if problem != said:
                 self._log.emit("start.waiting", problem=problem)
                 said = problem
-            await asyncio.sleep(pause)
+            await self._sleep(pause)
             pause = min(LONGEST_S, pause * 2)
 
     async def run(self) -> None:
         """For ever."""
         while True:
-            await asyncio.sleep(EVERY_S)
+            await self._sleep(EVERY_S)
             stalled = [kind for kind in self._scope.watched() if self._store.unheard(kind)]
             if stalled:
                 self._log.emit("watch.stalled", kinds=[kind.kind for kind in stalled])
