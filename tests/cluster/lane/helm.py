@@ -7,11 +7,12 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from tests.cluster.client import Cluster
 from tests.cluster.driver import binaries
 
 ROOT = Path(__file__).parents[3]
@@ -104,6 +105,12 @@ class Helm:
     def text(self, values: Values, *, release: str = RELEASE, namespace: str = NAMESPACE) -> str:
         where = (f"--namespace={namespace}", f"--kube-version={VERSION}")
         return self("template", release, str(CHART), *where, values=values)
+
+
+def for_cluster(cluster: Cluster, folder: Path) -> Helm:
+    """Helm for this cluster, with its own files in ``folder``."""
+    own = {f"HELM_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+    return replace(found(), environment=cluster.environment() | own)
 
 
 def documents(text: str) -> list[Body]:

@@ -4,8 +4,7 @@ import json
 import os
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -62,14 +61,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 cluster.wait_for(
                     lambda name=name: cluster.get("serviceaccount", "default", name), f"namespace {name}"
                 )
-            yield Site(cluster, helm_for(cluster, folder))
+            yield Site(cluster, charts.for_cluster(cluster, folder))
     except ClusterError as error:
         pytest.fail(str(error), pytrace=False)
-
-
-def helm_for(cluster: Cluster, folder: Path) -> Helm:
-    own = {f"HELM_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
-    return replace(charts.found(), environment=cluster.environment() | own)
 
 
 @pytest.fixture
