@@ -358,3 +358,32 @@ def test_what_a_person_drains_stays_drained() -> None:
         observed([pool_body(), stateful_set(1)]), pods=(pod,), relays={"outbound-0": said}
     )
     assert (reconcile(world).undrains, reconcile(world).drains) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("age_s", "reasons", "reason", "told"),
+    [
+        (3.0, (), "Starting", "it is ready, and the kubelet does not know yet"),
+        (3.0, ("starting",), "Starting", "starting"),
+        (3.0, ("draining",), "NotReady", "draining"),
+        (900.0, (), "NotReady", "it is ready, and the kubelet does not know yet"),
+    ],
+    ids=["just started", "starting", "drained by hand", "a node that is lost"],
+)
+def test_a_pod_that_takes_no_mail_yet_is_explained(
+    age_s: float, reasons: tuple[str, ...], reason: str, told: str
+) -> None:
+    """What keeps a pod out of the Service is always in words; of a start no Event tells."""
+    pod = ObservedPod("outbound-0", 0, ready=False, created=NOW - age_s)
+    said = RelayReport("outbound-0", Config(), not reasons, Queue(0), reasons=reasons)
+    world = dataclasses.replace(
+        observed([pool_body(), stateful_set(1)]), pods=(pod,), relays={"outbound-0": said}
+    )
+    wishes = reconcile(world)
+    assert wishes.pool_status is not None
+    (ready,) = [x for x in wishes.pool_status["conditions"] if x["type"] == "Ready"]
+    assert ready["reason"] == reason
+    assert f"outbound-0: {told}" in ready["message"]
+    assert [event.reason for event in wishes.events if event.message.startswith("Ready")] == (
+        [] if reason == "Starting" else [reason]
+    )

@@ -66,8 +66,12 @@ def trouble(observed: Observed, pod: ObservedPod) -> Trouble | None:
         for word in said.reasons:
             if word in _RELAY_REASONS:
                 return Trouble(_RELAY_REASONS[word], word)
-        return Trouble("Starting" if "starting" in said.reasons else "NotReady", ", ".join(said.reasons))
-    if observed.now - pod.created < STARTS_WITHIN_S:
+        if said.reasons:
+            return Trouble("Starting" if "starting" in said.reasons else "NotReady", ", ".join(said.reasons))
+    is_new = observed.now - pod.created < STARTS_WITHIN_S
+    if isinstance(said, RelayReport):
+        return Trouble("Starting" if is_new else "NotReady", "it is ready, and the kubelet does not know yet")
+    if is_new:
         return Trouble("Starting", "starting")
     return Trouble("NotReady", said or "not ready")
 
