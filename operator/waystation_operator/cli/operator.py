@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.metadata
+import os
 import sys
 
 import click
@@ -116,7 +117,9 @@ def run(
         log_level=log_level,
         version=importlib.metadata.version("waystation"),
     )
-    sys.exit(asyncio.run(_run(options)))
+    code = asyncio.run(_run(options))
+    sys.stdout.flush()
+    os._exit(code)  # the thread of the watches may still be ending, and must not end us otherwise
 
 
 async def _run(options: Options) -> int:

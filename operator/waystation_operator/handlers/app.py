@@ -1,7 +1,7 @@
 """The operator as a process: builds every object, and knows the order of starting and stopping.
 
     serve probes → wait for the lease → list everything → watch, work, resync
-    stop: finish the passes under way → give the lease back → close
+    stop: finish the passes under way → give the lease back → stop watching, close
 
 Invariants
     Nothing is written before this replica leads, or after it may have lost the
@@ -226,9 +226,9 @@ class Operator:
 
     async def _end(self) -> None:
         self._health.state = State.STOPPING
-        await self._watcher.stop()
         if isinstance(self._elector, Elector):
             await self._elector.release()
+        await self._watcher.stop()
         await self._relays.close()
         await self._client.close()
         await self._lease_client.close()

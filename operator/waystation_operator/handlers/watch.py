@@ -26,7 +26,7 @@ from waystation_operator.cluster.kinds import Kind, Scope
 REQUEST_S = 30.0
 INACTIVE_S = 70.0  # the API server sends a bookmark every 60 s
 LOGIN_S = 600.0  # a ServiceAccount's token lasts at least an hour and is renewed after 48 minutes
-STOP_S = 5.0
+STOP_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 
 # Given, since kopf would ask for the name of the process's user, and the user of a pod has none.
