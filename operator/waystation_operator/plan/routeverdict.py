@@ -70,7 +70,8 @@ class Court:
         found: dict[int, list[Condition]] = {}
         for n in refs:
             accepted = self._accepted(route, n)
-            found[n] = [accepted, common[0], self._programmed(route, accepted), *common[1:]]
+            traffic = [_explained(condition, accepted, common[0]) for condition in common[1:]]
+            found[n] = [accepted, common[0], self._programmed(route, accepted), *traffic]
         return found
 
     def _accepted(self, route: ObservedRoute, n: int) -> Condition:
@@ -115,6 +116,18 @@ class Court:
         whole = together(one.routes[key] for one in self.reports if key in one.routes)
         asked = bool(self.reports) or key not in self.planned
         yield delivering(spec, whole, findings, asked=asked, now=self.now)
+
+
+def _explained(condition: Condition, *causes: Condition) -> Condition:
+    """A route that no pod has says why at once: it is the message that ``kubectl get -o wide`` shows."""
+    cause = next(
+        (cause for cause in causes if cause.status == "False" and cause.reason != "Conflicted"), None
+    )
+    if condition.reason != "NotProgrammed" or cause is None:
+        return condition
+    return judged(
+        condition.type, condition.status, condition.reason, f"no pod has the route; {cause.message}"
+    )
 
 
 def places(route: ObservedRoute, pool: Identity) -> list[int]:
