@@ -25,6 +25,7 @@ from waystation_contract.model import (
     Retry,
     Route,
     SmartHost,
+    Unavailable,
 )
 
 Rule = Callable[[str], Complaint | None]
@@ -147,6 +148,8 @@ def _backend(at: str, backend: Backend) -> Iterator[Finding]:
         if backend.enhanced[:1] != str(backend.code)[:1]:
             problem = f"is of another class than code {backend.code} (RFC 3463 §2)"
             yield Finding(f"{at}.enhanced", backend.enhanced, problem, "begin both with the same digit")
+    if isinstance(backend, Unavailable):
+        yield from _text(f"{at}.reason", backend.reason, grammar.reason)
 
 
 def _text(field: str, value: str, rule: Rule) -> Iterator[Finding]:

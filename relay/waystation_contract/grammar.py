@@ -181,6 +181,13 @@ def reply_text(text: str) -> Complaint | None:
     return Complaint("cannot be said in a reply", "write one line of printable ASCII, at most 400 characters")
 
 
+def reason(text: str) -> Complaint | None:
+    """One line for the log."""
+    if text.strip() and len(text) <= 400 and text.isprintable():
+        return None
+    return Complaint("is no reason that a log line can give", "write one line, at most 400 characters")
+
+
 def _is_local_part(text: str) -> bool:
     if not text or len(text.encode()) > _LOCAL_PART_BYTES:
         return False

@@ -125,7 +125,14 @@ class Quarantine(Shared, tag="quarantine", tag_field="kind", frozen=True, kw_onl
     """Accepted and held until somebody releases it."""
 
 
-Backend = MX | SmartHost | LMTP | Reject | Discard | Quarantine
+class Unavailable(Shared, tag="unavailable", tag_field="kind", frozen=True, kw_only=True):
+    """Cannot be had as it was meant: as if no connection to it came about, so mail takes the next backend
+    or waits. It keeps the route's mail from taking another route. ``reason`` is for the log."""
+
+    reason: str
+
+
+Backend = MX | SmartHost | LMTP | Reject | Discard | Quarantine | Unavailable
 
 
 class Route(Group, frozen=True, kw_only=True):

@@ -52,6 +52,7 @@ from waystation_relay.dispatch.loader import Loader
 from waystation_relay.dispatch.notify import Notifier
 from waystation_relay.dispatch.people import People
 from waystation_relay.dispatch.timeline import Timeline
+from waystation_relay.dispatch.unready import Unready, retry
 from waystation_relay.mail.message import Message
 from waystation_relay.observe.log import EventLog
 from waystation_relay.observe.metrics import Metrics
@@ -142,6 +143,7 @@ class Relay:
         self._configured = Configured(self._watcher, self._clock, self._version)
         self._tasks = Tasks(lambda error: self._mistake("task", error))
         self._stopping = Stopping(lambda why: self._log.emit("relay.stopping", why=why))
+        self._unready = Unready(log)
         self._code = OK
 
     async def run(self) -> int:
@@ -185,6 +187,7 @@ class Relay:
             log=log,
         )
         self._loader = Loader(spool, dispatcher, clock)
+        self._people = People(spool, dispatcher, self._loader)
         spool.on_accepted = self._accepted
         spool.on_broken = self._broken
         spool.on_commit = self._metrics.commit
@@ -201,6 +204,7 @@ class Relay:
         dispatcher.start()
         started.push_async_callback(self._tasks.close)
         self._loader.rewind()  # what the last process left is looked at first of all
+        self._unready.apply(self._snapshot().document)
         self._keep("loader", self._loader.run)
         self._keep("watcher", self._watcher.run)
 
@@ -249,12 +253,11 @@ class Relay:
             latest=self._metrics,
             waiting=Waiting(spool, self._snapshot, self._clock, self._tasks),
         )
-        people = People(spool, dispatcher, self._loader)
         return AdminServer(
             access=access,
             health=self._health,
             drain=self._drain,
-            queue=QueueHandlers(access, spool, people, self._log, dispatcher.flights.__contains__),
+            queue=QueueHandlers(access, spool, self._people, self._log, dispatcher.flights.__contains__),
             metrics=gauges.render,
             config=self._configured.describe,
             status=status,
@@ -304,6 +307,8 @@ class Relay:
         self._dispatcher.apply()
         self._receiver.apply()
         self._log.emit("config.changed", hash=snapshot.hash, routes=len(snapshot.document.routes))
+        if self._unready.apply(snapshot.document):
+            self._tasks.start(retry(self._people), "mail of a route that is ready")
 
     def _config_refused(self, error: str) -> None:
         self._log.emit("config.refused", hash=self._configured.hash, error=error)

@@ -21,6 +21,7 @@ from waystation_contract.model import (
     Retry,
     Route,
     SmartHost,
+    Unavailable,
     UpstreamTLS,
 )
 
@@ -92,6 +93,7 @@ _deliveries: st.SearchStrategy[Backend] = st.one_of(
         credential=st.none() | _materials, **_ranks,
     ),
     st.builds(LMTP, host=_hosts, port=_ports, **_ranks),
+    st.builds(Unavailable, reason=st.sampled_from(["SecretNotFound: Secret mail/up", "über"]), **_ranks),
 )  # fmt: skip
 _verdicts: st.SearchStrategy[Backend] = st.one_of(_rejects(), st.builds(Discard), st.builds(Quarantine))
 _backends = st.lists(_deliveries, min_size=1, max_size=3) | st.lists(_verdicts, min_size=1, max_size=1)

@@ -20,6 +20,7 @@ from waystation_contract.model import (
     Retry,
     Route,
     SmartHost,
+    Unavailable,
 )
 
 
@@ -131,6 +132,21 @@ CASES = [
         "reply class",
         backends(Reject(code=450)),
         "routes[0].backends[0].enhanced: 5.7.1: is of another class than code 450 (RFC 3463 §2)",
+    ),
+    (
+        "reason of two lines",
+        backends(Unavailable(reason="a\nb")),
+        "routes[0].backends[0].reason: a\nb: is no reason that a log line can give",
+    ),
+    (
+        "no reason",
+        backends(Unavailable(reason=" ")),
+        "routes[0].backends[0].reason:  : is no reason that a log line can give",
+    ),
+    (
+        "unavailable beside a verdict",
+        backends(Unavailable(reason="x"), Discard()),
+        f"routes[0].backends: {LONE_VERDICT.problem}",
     ),
     (
         "a route's retry",

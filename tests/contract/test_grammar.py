@@ -136,6 +136,7 @@ def test_complaints_are_complete(text: str) -> None:
     for form in (
         grammar.domain, grammar.host_name, grammar.host, grammar.ip, grammar.network, grammar.dns_server,
         grammar.address, grammar.pattern, grammar.file_name, grammar.enhanced_code, grammar.reply_text,
+        grammar.reason,
     ):  # fmt: skip
         complaint = form(text)
         assert complaint is None or (complaint.problem and complaint.remedy)

@@ -13,7 +13,7 @@ from tests.support.relay import RelayProcess, listener, route, to
 from tests.support.sink import Sink
 from tests.support.waiting import until
 
-from waystation_contract.model import Limits, ListenerTLS, Reject
+from waystation_contract.model import Limits, ListenerTLS, Reject, Retry, Unavailable
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +124,21 @@ def test_a_certificate_that_comes_late(relay: RelayProcess, module_sink: Sink) -
     with smtplib.SMTP("127.0.0.1", relay.port, timeout=10) as client:
         client.ehlo("client.test")
         assert client.has_extn("starttls")
+
+
+def test_mail_of_a_route_that_is_not_ready_waits_for_it(relay: RelayProcess, module_sink: Sink) -> None:
+    """Its mail is taken and goes nowhere else; once the route is ready it goes at once, not an hour later."""
+    hourly = Retry(first_s=3600.0, max_s=3600.0)
+    everything = route(to(module_sink.port))
+    lacking = Unavailable(reason="SecretNotFound: Secret test/login")
+    relay.apply(everything, route(lacking, recipients=["*@late.test"], name="test/late", retry=hourly))
+    relay.wait_log("route.unavailable", route="test/late", reason="SecretNotFound: Secret test/login")
+    with smtplib.SMTP("127.0.0.1", relay.port, timeout=10) as client:
+        client.sendmail("a@shop.test", ["ann@late.test", "bob@early.test"], clients.mail("to both"))
+    deferred = relay.wait_log("message.deferred", route="test/late")
+    assert deferred["reply"] == "451 4.3.5 the route for this recipient is not ready"
+    until(lambda: module_sink.to("bob@early.test"), "the mail of the other route")
+    assert module_sink.to("ann@late.test") == []
+    ready = route(to(module_sink.port), recipients=["*@late.test"], name="test/late", retry=hourly)
+    relay.apply(everything, ready)
+    until(lambda: module_sink.to("ann@late.test"), "the mail of the route that is ready")

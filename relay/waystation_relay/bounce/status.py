@@ -22,6 +22,7 @@ OUR_WORDS = frozenset(
         Reason.LOOP,
         Reason.STORAGE,
         Reason.NO_ROUTE,
+        Reason.UNAVAILABLE,
     }
 )
 

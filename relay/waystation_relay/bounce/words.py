@@ -73,6 +73,10 @@ WORDS: dict[Reason, Words] = {
         "this mail system has no route to the address",
         "Show this report to your postmaster.",
     ),
+    Reason.UNAVAILABLE: Words(
+        "this mail system was not ready to send to the address",
+        "Nothing is wrong with your message. Show this report to your postmaster.",
+    ),
     Reason.PROTOCOL: Words(
         "the receiving server answered what makes no sense",
         "Send it again later; if that fails too, show this report to your postmaster.",

@@ -71,7 +71,7 @@ _SECURITY = {
 
 
 def target_of(backend: Backend, domain: str) -> Target | None:
-    """Where a backend's mail goes; None for what settles here (reject, discard, quarantine)."""
+    """Where a backend's mail goes; None for what settles here (verdicts) or is not ready."""
     match backend:
         case MX():
             return Target(Protocol.SMTP, domain, backend.port, Security(backend.tls.value), mx=True)

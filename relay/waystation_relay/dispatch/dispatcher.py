@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from waystation_contract.model import Discard, Quarantine, Reject
+from waystation_contract.model import Discard, Quarantine, Reject, Unavailable
 from waystation_relay.config.snapshot import Snapshot
 from waystation_relay.dispatch import judge
 from waystation_relay.dispatch.assign import assign, target_of
@@ -223,6 +223,8 @@ class Dispatcher:
                 self._settler.commit(
                     flight, [judge.quarantined(flight.progress[n], reason) for n in job.numbers]
                 )
+            case Unavailable():
+                self.unreachable(job, judge.NOT_READY)
 
     def _crowded(self, depth: int) -> bool:
         """Memory is short and this destination is why."""

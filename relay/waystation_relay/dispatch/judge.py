@@ -126,6 +126,7 @@ def kept(progress: Progress, outcome: Outcome, reason: str, now: float) -> Progr
 NO_ROUTE = Deferred(
     reply(451, "4.4.4", "no route takes this recipient now; add or mend a MailRoute"), Reason.NO_ROUTE
 )
+NOT_READY = Deferred(reply(451, "4.3.5", "the route for this recipient is not ready"), Reason.UNAVAILABLE)
 NO_TURN = Deferred(
     reply(451, "4.4.5", "its turn did not come: the destination takes mail too slowly"), Reason.THROTTLED
 )

@@ -30,6 +30,7 @@ class Reason(enum.StrEnum):
     LOOP = "loop"
     EXPIRED = "expired"
     NO_ROUTE = "no-route"
+    UNAVAILABLE = "unavailable"  # the route is not ready: its configuration lacks something
     PROTOCOL = "protocol"  # the other side answered what makes no sense
     STORAGE = "storage"  # our own spool could not read it
     OPERATOR = "operator"  # a person said so

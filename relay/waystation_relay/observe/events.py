@@ -86,6 +86,11 @@ EVENTS: tuple[Event, ...] = (
         "A new configuration cannot be used; the one named stays in force.",
         ("hash", "error"),
     ),
+    Event(
+        "route.unavailable",
+        "A route is not ready: its mail takes another of its backends, or waits.",
+        ("route", "reason"),
+    ),
     Event("log.dropped", "Nobody read the log, and lines were lost.", ("lines",)),
     Event("log.unwritable", "A line could not be written as JSON.", ("of", "error")),
     Event(
@@ -124,7 +129,7 @@ FIELDS: dict[str, str] = {
     "port": "the port",
     "protocol": "as in the Received field: ESMTP, ESMTPS…",
     "queue_id": "the message",
-    "reason": "why, in one word, as in metrics; of what is held: the text given",
+    "reason": "why, in one word, as in metrics; of what is held or not ready: the text given",
     "recipient": "the recipient at which it was refused",
     "recipients": "addresses, the first 20",
     "remote": "the server: name[address]:port",
