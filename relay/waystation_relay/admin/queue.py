@@ -87,7 +87,9 @@ class QueueHandlers:
             count = await self._people.bounce(query, reason)
         else:
             action = ACTIONS[name](reason)
-            count = await self._people.change(query, action, lambda ids: self._tell(action, ids))
+            count = await self._people.change(
+                query, action, lambda changed: self._tell(action, changed.values())
+            )
         self._log.emit(
             "queue.changed",
             action=name,
@@ -98,10 +100,9 @@ class QueueHandlers:
         )
         return web.json_response({"changed": count, "unknown": unknown})
 
-    def _tell(self, action: Action, ids: Iterable[int]) -> None:
+    def _tell(self, action: Action, queue_ids: Iterable[str]) -> None:
         """A message's way in the log ends, stops and goes on with lines of its own."""
-        for number in ids:
-            queue_id = self._spool.queue_id(number)
+        for queue_id in queue_ids:
             match action:
                 case Hold(reason):
                     self._log.emit("message.held", queue_id=queue_id, reason=reason)

@@ -10,7 +10,7 @@ Errors
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 from waystation_relay.dispatch.dispatcher import Dispatcher
 from waystation_relay.dispatch.flight import Flight
@@ -42,9 +42,9 @@ class People:
         self._spool, self._dispatcher, self._loader = spool, dispatcher, loader
 
     async def change(
-        self, query: Query, action: Action, changed_now: Callable[[Sequence[int]], None] = lambda _: None
+        self, query: Query, action: Action, changed_now: Callable[[Mapping[int, str]], None] = lambda _: None
     ) -> int:
-        """Carries the action out; how many messages it changed. ``changed_now`` hears their ids."""
+        """Carries the action out; how many messages it changed. ``changed_now`` hears ids and queue ids."""
         at_once = isinstance(action, Release | RetryNow)
         count = 0
         async for changed in self._spool.changing(query, action):

@@ -8,13 +8,12 @@ atomic for each message, not for all of them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from waystation_relay.aio.clock import Clock
 from waystation_relay.mail.message import Message
-from waystation_relay.spool import reader
-from waystation_relay.spool.identity import id_of
+from waystation_relay.spool import adopt, reader
 from waystation_relay.spool.index import Index
 from waystation_relay.spool.lookups import Lookups
 from waystation_relay.spool.operations import Job
@@ -48,17 +47,27 @@ class Administration:
         )
 
     async def get(self, queue_id: str) -> Message | None:
-        number = id_of(queue_id, self._tag)
-        if number is None:
-            return None
-        found = await self._lookups.messages(lambda db: reader.messages(db, [number], self._tag))
+        tag = self._tag
+        found = await self._lookups.messages(
+            lambda db: reader.messages(db, adopt.ids_of(db, [queue_id], tag), tag)
+        )
         return found[0] if found else None
+
+    async def again(self, ids: Sequence[int]) -> list[Message]:
+        return await self._lookups.messages(lambda db: reader.messages(db, ids, self._tag))
+
+    async def known(self, offered: Sequence[tuple[str, str]]) -> set[str]:
+        return await self._lookups.search(lambda db: adopt.known(db, self._tag, offered))
+
+    def forget(self, done: Callable[[Any, SpoolFailure | None], None]) -> None:
+        now = self._clock.now()
+        self._put(Job(lambda index: adopt.forget(index.db, now), done))
 
     async def survey(self, after: int, responsible: Responsible) -> tuple[dict[str, Tally], int | None]:
         return await self._lookups.search(lambda db: survey(db, after, responsible))
 
-    async def change(self, query: Query, action: Action) -> AsyncIterator[list[int]]:
-        """Step by step: the ids of the messages each step changed, once it is committed."""
+    async def change(self, query: Query, action: Action) -> AsyncIterator[dict[int, str]]:
+        """Step by step: ids and queue ids of the messages each step changed, once it is committed."""
         now = self._clock.now()
         wanted = conditions(query, now, self._tag)
         todo = statements(action, now)
@@ -66,14 +75,16 @@ class Administration:
             for value in statement.values:
                 str(value).encode()  # text that cannot be stored raises here, not in a batch of others
         after = 0
-        while ids := await self._lookups.search(
-            lambda db, after=after: reader.ids_matching(db, wanted, after, CHANGE_STEP)  # type: ignore[misc] # a bound default
+        while names := await self._lookups.search(
+            lambda db, after=after: reader.names_matching(db, wanted, after, CHANGE_STEP, self._tag)  # type: ignore[misc] # a bound default
         ):
+            ids = list(names)
 
             def apply(index: Index, ids: list[int] = ids) -> list[int]:
                 return index.apply(ids, wanted, todo)
 
-            yield await self._have_done(apply)
+            changed: list[int] = await self._have_done(apply)
+            yield {number: names[number] for number in changed}
             after = ids[-1]
 
     async def _have_done(self, apply: Callable[[Index], Any]) -> Any:

@@ -129,6 +129,7 @@ class Committer:
                 entry.size_bytes,
                 place or NOWHERE,
                 content,
+                entry.adoption,
             )
             added.append(new)
             if place is None and content is not None:
@@ -177,6 +178,16 @@ NOWHERE = Place(INLINE, 0, 0, 0)
 
 def _message(entry: Entry, new: NewRow, warm_bytes: int) -> Message:
     status = Status.HELD if entry.hold else Status.WAITING
+    pending = (
+        entry.adoption.pending
+        if entry.adoption is not None
+        else tuple(
+            [
+                Progress(number, status, entry.arrival, hold_reason=entry.hold)
+                for number in range(len(entry.envelope.recipients))
+            ]
+        )
+    )
     return Message(
         entry.id,
         entry.queue_id,
@@ -184,12 +195,7 @@ def _message(entry: Entry, new: NewRow, warm_bytes: int) -> Message:
         entry.origin,
         entry.arrival,
         entry.size_bytes,
-        tuple(
-            [
-                Progress(number, status, entry.arrival, hold_reason=entry.hold)
-                for number in range(len(entry.envelope.recipients))
-            ]
-        ),
+        pending,
         new.place,
         new.content if entry.size_bytes <= warm_bytes else None,
     )

@@ -47,6 +47,12 @@ def id_of(queue_id: str, tag: str) -> int | None:
     return number
 
 
+def is_queue_id(text: str) -> bool:
+    """Whether some spool may have given this name."""
+    digits, _, tag = text.partition("-")
+    return len(digits) == ID_LENGTH and all(letter in VALUES for letter in digits) and is_tag(tag)
+
+
 class Identities:
     """Gives out ids; belongs to the event loop's thread."""
 

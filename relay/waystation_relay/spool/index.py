@@ -18,7 +18,8 @@ from pathlib import Path
 from waystation_relay.mail.address import domain_of
 from waystation_relay.mail.envelope import Envelope
 from waystation_relay.mail.message import Place, Status
-from waystation_relay.spool import query, rows
+from waystation_relay.spool import adopt, query, rows
+from waystation_relay.spool.adopt import Adoption
 from waystation_relay.spool.header import PAGE_BYTES
 from waystation_relay.spool.identity import RESERVED
 from waystation_relay.spool.schema import INLINE, SET_ASIDE, Mismatch, open_writer
@@ -55,7 +56,17 @@ class Delta:
 class NewRow:
     """A message about to be added. ``content`` is needed only when ``place`` is inline."""
 
-    __slots__ = ("arrival", "content", "envelope", "hold", "id", "place", "sealed", "size_bytes")
+    __slots__ = (
+        "adoption",
+        "arrival",
+        "content",
+        "envelope",
+        "hold",
+        "id",
+        "place",
+        "sealed",
+        "size_bytes",
+    )
 
     def __init__(
         self,
@@ -67,6 +78,7 @@ class NewRow:
         size_bytes: int,
         place: Place,
         content: bytes | None,
+        adoption: Adoption | None = None,
     ) -> None:
         self.id = number
         self.arrival = arrival
@@ -76,6 +88,7 @@ class NewRow:
         self.size_bytes = size_bytes
         self.place = place
         self.content = content
+        self.adoption = adoption
 
 
 class Change:
@@ -126,6 +139,7 @@ class Index:
         message_rows: list[rows.Row] = []
         recipient_rows: list[rows.Row] = []
         bodies: list[rows.Row] = []
+        adopted: list[tuple[int, Adoption]] = []
         for new in messages:
             place, sender = new.place, new.envelope.reverse_path
             message_rows.append(
@@ -141,12 +155,20 @@ class Index:
                     new.sealed,
                 )
             )
-            status = Status.HELD if new.hold else Status.WAITING
-            recipient_rows += rows.recipient_rows(new.id, new.envelope, status, new.arrival, new.hold)
-            if new.hold:
-                delta.held += len(new.envelope.recipients)
+            if new.adoption is not None:
+                pending = new.adoption.pending
+                adopted.append((new.id, new.adoption))
+                recipient_rows += rows.adopted_rows(new.id, new.envelope, pending)
+                held = sum(progress.status is Status.HELD for progress in pending)
+                delta.held += held
+                delta.waiting += len(pending) - held
             else:
-                delta.waiting += len(new.envelope.recipients)
+                status = Status.HELD if new.hold else Status.WAITING
+                recipient_rows += rows.recipient_rows(new.id, new.envelope, status, new.arrival, new.hold)
+                if new.hold:
+                    delta.held += len(new.envelope.recipients)
+                else:
+                    delta.waiting += len(new.envelope.recipients)
             if place.segment == INLINE:
                 bodies.append((new.id, new.content))
             else:
@@ -156,6 +178,8 @@ class Index:
         db.executemany(ADD_MESSAGE, message_rows)
         db.executemany(ADD_RECIPIENT, recipient_rows)
         db.executemany(ADD_BODY, bodies)
+        if adopted:
+            adopt.remember(db, adopted)
 
     def settle(self, changes: Sequence[Change]) -> None:
         """Recipients updated, held or removed; messages whose last recipient went are removed too."""

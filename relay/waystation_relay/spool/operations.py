@@ -10,6 +10,7 @@ from typing import Any
 from waystation_relay.mail.envelope import Envelope, Origin
 from waystation_relay.mail.message import Message, Status
 from waystation_relay.spool import rows
+from waystation_relay.spool.adopt import Adoption
 from waystation_relay.spool.draft import Draft, Flow
 from waystation_relay.spool.index import Change, Index
 from waystation_relay.spool.values import Settlement, SpoolFailure
@@ -18,9 +19,11 @@ Done = Callable[[SpoolFailure | None], None]
 
 
 class Entry:
-    """A message to add. Its body is in ``chunks``, or already in the file of ``flow``."""
+    """A message to add. Its body is in ``chunks``, or already in the file of ``flow``; ``adoption`` is what
+    it has behind it when it comes from another relay."""
 
     __slots__ = (
+        "adoption",
         "arrival",
         "chunks",
         "envelope",
@@ -44,6 +47,7 @@ class Entry:
         size_bytes: int,
         chunks: list[bytes],
         flow: Flow | None,
+        adoption: Adoption | None = None,
     ) -> None:
         assert envelope.recipients, "a message has a recipient"
         self.id = number
@@ -51,11 +55,12 @@ class Entry:
         self.arrival = arrival
         self.envelope = envelope
         self.origin = origin
-        self.sealed = rows.seal(number, envelope, origin)
+        self.sealed = rows.seal(number, envelope, origin, queue_id if adoption is not None else "")
         self.hold = hold
         self.size_bytes = size_bytes
         self.chunks = chunks
         self.flow = flow
+        self.adoption = adoption
 
 
 class Accept:

@@ -8,6 +8,7 @@ the second; an action changes exactly those recipients.
 from dataclasses import dataclass
 
 from waystation_relay.mail.address import normal_domain
+from waystation_relay.spool import adopt
 from waystation_relay.spool.identity import id_of
 from waystation_relay.spool.values import Action, Delete, Hold, Query, Release, RetryNow
 
@@ -47,9 +48,11 @@ def conditions(query: Query, now: float, tag: str) -> Conditions:
         recipient.append("(r.reason = ? OR r.hold = ?)")
         recipient_values += [query.reason, query.reason]
     if query.queue_ids is not None:
-        ids = [number for queue_id in query.queue_ids if (number := id_of(queue_id, tag)) is not None]
-        message.append(f"m.id IN ({', '.join('?' * len(ids))})")
-        message_values += ids
+        own = [number for queue_id in query.queue_ids if (number := id_of(queue_id, tag)) is not None]
+        adopted = adopt.IDS.format(", ".join("?" * len(query.queue_ids)))
+        more = f" UNION ALL VALUES {', '.join(['(?)'] * len(own))}" if own else ""
+        message.append(f"m.id IN ({adopted}{more})")
+        message_values += [*map(adopt.key_of, query.queue_ids), *own]
     return Conditions(
         " AND ".join(message) or "1",
         tuple(message_values),

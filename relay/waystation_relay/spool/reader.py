@@ -29,6 +29,7 @@ DUE = (
 )
 NEXT_DUE = "SELECT min(due) FROM recipients WHERE status = 0 AND due > ?"
 MESSAGE = f"SELECT {rows.MESSAGE_COLUMNS} FROM messages WHERE id = ?"  # noqa: S608 a constant
+SEALED = "SELECT sealed FROM messages WHERE id = ?"
 PENDING = f"SELECT {rows.PROGRESS_COLUMNS} FROM recipients WHERE message_id = ? ORDER BY number"  # noqa: S608 a constant
 
 
@@ -130,4 +131,15 @@ def ids_matching(db: sqlite3.Connection, wanted: Conditions, after: int, limit: 
         values = (after, end, *wanted.message_values, *wanted.recipient_values, limit - len(found))
         found += [row[0] for row in db.execute(sql, values).fetchall()]
         after = end
+    return found
+
+
+def names_matching(
+    db: sqlite3.Connection, wanted: Conditions, after: int, limit: int, tag: str
+) -> dict[int, str]:
+    """The same with their queue ids."""
+    found = {}
+    for number in ids_matching(db, wanted, after, limit):
+        (blob,) = db.execute(SEALED, (number,)).fetchone() or (None,)  # it may have left since
+        found[number] = rows.name_of(number, blob, tag)
     return found

@@ -42,6 +42,7 @@ class Sealed(msgspec.Struct, frozen=True, array_like=True):
 
     envelope: Envelope
     origin: Origin
+    queue_id: str = ""  # only where another spool gave it (``adopt``)
 
 
 class Details(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -62,8 +63,9 @@ _sealed = msgspec.msgpack.Decoder(Sealed).decode
 _details = msgspec.msgpack.Decoder(Details).decode
 
 
-def seal(message_id: int, envelope: Envelope, origin: Origin) -> bytes:
-    return _with_crc(message_id, _encode(Sealed(envelope, origin)))
+def seal(message_id: int, envelope: Envelope, origin: Origin, queue_id: str = "") -> bytes:
+    """``queue_id``: another spool's; without one it follows from the id, and takes no room."""
+    return _with_crc(message_id, _encode((envelope, origin, queue_id) if queue_id else (envelope, origin)))
 
 
 def unseal(message_id: int, blob: object) -> Sealed:
@@ -113,6 +115,23 @@ def recipient_rows(
     for number, recipient in enumerate(envelope.recipients):
         address = recipient.address
         yield (message_id, number, int(status), due, address.lower(), domain_of(address), "", hold, None)
+
+
+def adopted_rows(message_id: int, envelope: Envelope, pending: Iterable[Progress]) -> Iterable[Row]:
+    """The recipients of a message that comes with its history."""
+    for progress in pending:
+        address = envelope.recipients[progress.number].address
+        yield (
+            message_id,
+            progress.number,
+            int(progress.status),
+            progress.due,
+            address.lower(),
+            domain_of(address),
+            progress.last_reason.value if progress.last_reason is not None else "",
+            progress.hold_reason,
+            details_of(message_id, progress),
+        )
 
 
 def progress_of(message_id: int, row: Sequence[object], envelope: Envelope) -> Progress:
@@ -183,7 +202,7 @@ def message_of(row: Sequence[object], progress: Iterable[Sequence[object]], tag:
             sealed = unseal(number, blob)
             return Message(
                 number,
-                queue_id_of(number, tag),
+                sealed.queue_id or queue_id_of(number, tag),
                 sealed.envelope,
                 sealed.origin,
                 arrival if 0.0 <= arrival <= LATEST else _named_at(number),
@@ -193,3 +212,11 @@ def message_of(row: Sequence[object], progress: Iterable[Sequence[object]], tag:
             )
         case _:
             raise Unreadable("message: not as it was written")
+
+
+def name_of(number: int, blob: object, tag: str) -> str:
+    """The queue id alone; this spool's own where the other cannot be read."""
+    try:
+        return unseal(number, blob).queue_id or queue_id_of(number, tag)
+    except Unreadable:
+        return queue_id_of(number, tag)

@@ -31,7 +31,7 @@ from pathlib import Path
 import msgspec
 
 from waystation_relay.mail.message import Status
-from waystation_relay.spool import header, restore, wal
+from waystation_relay.spool import adopt, header, restore, wal
 from waystation_relay.spool.failpoints import reach
 from waystation_relay.spool.identity import END, RESERVED, queue_id_of
 from waystation_relay.spool.index import ADD_BODY, ADD_MESSAGE, ADD_RECIPIENT
@@ -199,6 +199,7 @@ def _build(layout: Layout, aside: Path, event: Event) -> tuple[int, int]:
                 else:
                     lost += 1
                     _describe(layout, old, number, event)
+            db.executemany(adopt.REMEMBER, _names(old))
             floor = max([last + RESERVED, *(value for (value,) in _readable(old, FLOOR))])
             db.execute("UPDATE counters SET value = ? WHERE name = 'id_floor'", (floor,))
             db.execute("COMMIT")
@@ -218,6 +219,14 @@ def _readable(old: sqlite3.Connection, sql: str) -> Iterator[tuple[int]]:
         for (number,) in old.execute(sql):
             if isinstance(number, int) and 0 < number < END:
                 yield (number,)
+
+
+def _names(old: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    """Of what was adopted, up to the damage: without its name it might be taken a second time."""
+    with contextlib.suppress(*restore.UNREADABLE):
+        for name, number in old.execute(adopt.ALL, (adopt.PREFIX, adopt.BEHIND)):
+            if isinstance(name, str) and isinstance(number, int) and 0 < number < END:
+                yield name, number
 
 
 def _rows(old: sqlite3.Connection, sql: str, number: int) -> list[Row]:

@@ -29,6 +29,7 @@ from waystation_relay.aio.clock import Clock
 from waystation_relay.mail.envelope import Envelope, Origin
 from waystation_relay.mail.message import Message
 from waystation_relay.spool.administration import Administration
+from waystation_relay.spool.adopt import Adoption
 from waystation_relay.spool.bodies import BodyFile
 from waystation_relay.spool.draft import Draft, Flow
 from waystation_relay.spool.identity import Identities, queue_id_of
@@ -188,12 +189,32 @@ class Spool:
             draft.chunks,
             flow,
         )
-        if self._closed:
-            self._loop.call_soon(done, CLOSED)
-        elif flow is not None:  # behind its last piece
-            self._put(Accept(entry, done))
-        else:
-            self._writer.put_accept(Accept(entry, done))
+        self._accept(entry, done)
+
+    def adopt(self, draft: Draft, adoption: Adoption, done: Done) -> None:
+        """Make another relay's message durable here, as far as it had come there (``known`` first)."""
+        flow = draft.finish()
+        entry = Entry(
+            draft.id,
+            adoption.queue_id,
+            adoption.arrival,
+            adoption.envelope,
+            adoption.origin,
+            "",
+            draft.size_bytes,
+            draft.chunks,
+            flow,
+            adoption,
+        )
+        self._accept(entry, done)
+
+    async def known(self, offered: Sequence[tuple[str, str]]) -> set[str]:
+        """Of (name, queue id) pairs offered, the names of those that were here before (``adopt``)."""
+        return await self._administration.known(offered)
+
+    def forget(self, done: Callable[[object, SpoolFailure | None], None] = _nothing) -> None:
+        """Names of what was adopted long ago take no more room."""
+        self._administration.forget(done)
 
     # Outcomes
 
@@ -272,6 +293,10 @@ class Spool:
     async def get(self, queue_id: str) -> Message | None:
         return await self._administration.get(queue_id)
 
+    async def again(self, ids: Sequence[int]) -> list[Message]:
+        """These messages as they are now, without those that have left."""
+        return await self._administration.again(ids)
+
     async def survey(self, after: int, responsible: Responsible) -> tuple[dict[str, Tally], int | None]:
         """What waits among the next messages behind the id ``after``, by who is responsible, and the id to go
         on from; ``responsible`` is called in another thread."""
@@ -284,8 +309,8 @@ class Spool:
         """
         return [number async for step in self.changing(query, action) for number in step]
 
-    def changing(self, query: Query, action: Action) -> AsyncIterator[list[int]]:
-        """The same for many messages: the ids come in steps, each as soon as it is committed."""
+    def changing(self, query: Query, action: Action) -> AsyncIterator[dict[int, str]]:
+        """The same for many messages: ids and queue ids come in steps, each as soon as it is committed."""
         return self._administration.change(query, action)
 
     @property
@@ -293,7 +318,13 @@ class Spool:
         """The highest id given out so far."""
         return self._identities.last
 
+    @property
+    def tag(self) -> str:
+        """What the queue ids made here end with: no other spool's do."""
+        return self._identities.tag
+
     def queue_id(self, message_id: int) -> str:
+        """What this spool calls the message; its queue id unless it was adopted."""
         return queue_id_of(message_id, self._identities.tag)
 
     # For drafts (``draft.Streamer``)
@@ -305,6 +336,14 @@ class Spool:
         self._put(Drop(flow))
 
     # Inside
+
+    def _accept(self, entry: Entry, done: Done) -> None:
+        if self._closed:
+            self._loop.call_soon(done, CLOSED)
+        elif entry.flow is not None:  # behind its last piece
+            self._put(Accept(entry, done))
+        else:
+            self._writer.put_accept(Accept(entry, done))
 
     def _deliver(self, report: Report) -> None:
         """A batch's consequences; one callback's mistake does not cost the others theirs."""

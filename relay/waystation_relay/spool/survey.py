@@ -51,8 +51,7 @@ class Tally:
     def merge(self, later: "Tally") -> None:
         """Takes in what was counted of messages that arrived later."""
         self.waiting += later.waiting
-        if self.oldest_arrival is None:
-            self.oldest_arrival = later.oldest_arrival
+        self.oldest_arrival = _earlier(self.oldest_arrival, later.oldest_arrival)
         for reason, cause in later.causes.items():
             before = self.causes.get(reason)
             cause.count += before.count if before is not None else 0
@@ -91,11 +90,17 @@ def survey(
         name = responsible(listener, envelope.reverse_path, recipient, progress.quarantined)
         tally = found.get(name)
         if tally is None:
-            tally = found[name] = Tally(oldest_arrival=arrival)
+            tally = found[name] = Tally()
         tally.waiting += 1
+        tally.oldest_arrival = _earlier(tally.oldest_arrival, arrival)
         reason = progress.last_reason
         if reason is not None:
             cause = tally.causes.get(reason.value)
             count = 1 if cause is None else cause.count + 1
             tally.causes[reason.value] = Cause(count, recipient, progress.last_reply, progress.last_remote)
     return found, last if len(messages) == WINDOW else None
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    """An adopted message may be older than those before it."""
+    return min([when for when in (one, other) if when is not None], default=None)
