@@ -16,6 +16,7 @@ from waystation_contract.model import (
     Reject,
     Route,
     SmartHost,
+    Unavailable,
 )
 from waystation_operator.plan.precedence import Row, describe, rank, table
 from waystation_relay.routing.table import Table
@@ -101,6 +102,7 @@ def test_ranks() -> None:
         (Reject(code=450, enhanced="4.7.1"), "reject 450 4.7.1"),
         (Discard(), "discard"),
         (Quarantine(), "quarantine"),
+        (Unavailable(reason="SecretNotFound"), "not ready: SecretNotFound"),
     ],
 )
 def test_backends_in_words(backend: Backend, words: str) -> None:

@@ -1,4 +1,4 @@
-"""One pool with its routes: what leaves a route out, what leaves the document out, what is only noticed."""
+"""One pool with its routes: what makes a route wait, what leaves no document, what is only noticed."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from tests.plan.objects import pool, route, secret
 
 from waystation_contract import codec
-from waystation_contract.model import MXPolicy
+from waystation_contract.model import MX, MXPolicy, Route, SmartHost, Unavailable
 from waystation_operator.api import units
 from waystation_operator.api.objects import MailRoute, RelayPool
-from waystation_operator.plan.relayconfig import Plan, plan_pool
+from waystation_operator.plan.relayconfig import Plan, plan_pool, unavailable
+from waystation_relay.routing.table import Table
 
 SMART = [{"smartHost": {"host": "smtp.example.net", "tls": "Required", "authSecretName": "up"}}]
 
@@ -20,17 +21,83 @@ def planned(given: RelayPool, *routes: MailRoute, **secrets: Any) -> Plan:
     return plan_pool(given, routes, {}, secrets.get("secrets", {}))
 
 
-def test_a_wrong_route_is_left_out_alone() -> None:
-    """One route's missing Secret does not take the others' mail with it."""
+LACKING = "SecretNotFound: spec.backends[{}].smartHost.authSecretName"
+
+
+def test_a_wrong_route_keeps_its_place() -> None:
+    """One route's missing Secret neither stops the others' mail nor lets them have this one's."""
     plan = planned(pool(), route("good"), route("bad", backends=SMART))
     assert plan.document is not None
-    assert [x.name for x in plan.document.routes] == ["mail/good"]
+    assert {x.name: x.backends for x in plan.document.routes} == {
+        "mail/good": (MX(),),
+        "mail/bad": (Unavailable(reason=LACKING.format(0)),),
+    }
+    assert plan.files == {}
     assert [str(problem) for problem in plan.problems] == [
         (
             "MailRoute mail/bad: spec.backends[0].smartHost.authSecretName: up: is no Secret of namespace "
             "mail; create Secret mail/up with the keys username and password"
         )
     ]
+
+
+def test_only_the_backend_without_its_login_is_not_ready() -> None:
+    """The others take over, as when no connection to it can be had: order and shares stay as they are."""
+    lacking = {"smartHost": SMART[0]["smartHost"], "weight": 3}
+    backends = [lacking, {"smartHost": {"host": "b.example"}, "priority": 1}]
+    plan = planned(pool(), route(backends=backends))
+    assert plan.document is not None
+    (found,) = plan.document.routes
+    assert found.backends == (
+        Unavailable(reason=LACKING.format(0), weight=3),
+        SmartHost(host="b.example", priority=1),
+    )
+    assert len(plan.problems) == 1
+
+
+PATTERNS = ["*", "ann@a.example", "*@a.example", "*@b.a.example", "*@*.a.example", "*@*.example"]
+ADDRESSES = ["ann@a.example", "bob@a.example", "ann@b.a.example", "bob@c.b.a.example", "x@example"]
+FLAWS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "no Secret": {"backends": SMART},
+    "no Secret for one backend": {"backends": [*SMART, {"mx": {}, "priority": 1}]},
+    "contradicting retry": {"retry": {"first": "2h"}},
+    "contradicting retry of a verdict": {"retry": {"first": "2h"}, "backends": [{"discard": {}}]},
+}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(PATTERNS), st.sampled_from(PATTERNS), st.sampled_from(list(FLAWS))),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from(["", *ADDRESSES]),
+    st.sampled_from(ADDRESSES),
+)
+def test_mail_of_a_broken_route_takes_no_other(
+    given_routes: list[tuple[str, str, str]], sender: str, recipient: str
+) -> None:
+    """Whatever is wrong with which of them: the relay chooses the route that it would if all were right."""
+
+    def chosen(*, mended: bool) -> Route | None:
+        made = [
+            route(
+                f"r{n}",
+                match={"recipients": [to], "senders": [from_]},
+                **({} if mended else FLAWS[flaw]),
+            )
+            for n, (to, from_, flaw) in enumerate(given_routes)
+        ]
+        document = planned(pool(), *made).document
+        assert document is not None
+        return Table(document.routes).match("smtp", sender, recipient)
+
+    meant, found = chosen(mended=True), chosen(mended=False)
+    assert (found and found.name) == (meant and meant.name)
+    if found is not None:
+        flaw = given_routes[int(found.name.removeprefix("mail/r"))][2]
+        assert unavailable(found) is (flaw not in ("none", "no Secret for one backend"))
 
 
 def test_a_wrong_listener_leaves_no_document() -> None:
@@ -74,7 +141,11 @@ def test_overrides_must_fit_the_pool(overrides: dict[str, str], field: str) -> N
     """Figures that are right by themselves may still not go with what the pool has for the rest."""
     plan = planned(pool(), route(retry=overrides))
     assert plan.document is not None
-    assert plan.document.routes == ()
+    (found,) = plan.document.routes
+    (broken,) = found.backends
+    assert isinstance(broken, Unavailable)
+    assert broken.reason.startswith("InvalidRetry: spec.retry.")
+    assert found.retry == plan.document.retry
     (problem,) = plan.problems
     assert str(problem).startswith(
         f"MailRoute mail/all: {field}, as what the route leaves out is taken from RelayPool mail/outbound;"

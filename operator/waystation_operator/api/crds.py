@@ -66,6 +66,7 @@ def mail_route() -> dict[str, Any]:
             _column("Programmed", "string", condition("Programmed", "status")),
             _column("Delivering", "string", condition("Delivering", "status")),
             _column("Age", "date", ".metadata.creationTimestamp"),
+            _column("Reachable", "string", condition("Reachable", "status"), wide=True),
             _column("Message", "string", condition("Delivering", "message"), wide=True),
         ],
     )

@@ -47,6 +47,11 @@ DEFERRALS: dict[str, tuple[str, str, str]] = {
     ),
     "loop": ("MailLoop", "Mail comes back to where it was.", "see where the next hop sends it"),
     "no-route": ("NoRoute", "Mail is here for which there is no route any more.", "add one that matches it"),
+    "unavailable": (
+        "RouteNotReady",
+        "The route, or its last backend, is not ready; its mail waits and goes nowhere else.",
+        "see the route's ResolvedRefs and Accepted; once it is ready its mail goes at once",
+    ),
 }
 OTHER_DEFERRAL = (
     "Deferred",

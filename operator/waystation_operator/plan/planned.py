@@ -100,7 +100,8 @@ def programmed(observed: Observed, plan: Planned, scale: Scale) -> Condition:
     if plan.obstacle is not None:
         return plan.obstacle
     if scale.wanted == 0:
-        return judged("Programmed", "False", "NoPods")
+        text = "the pool is being deleted" if observed.pool.meta.deleting else ""
+        return judged("Programmed", "False", "NoPods", text)
     counted = [
         pod
         for pod in observed.pods

@@ -9,7 +9,17 @@ its name.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from waystation_contract.model import LMTP, MX, Backend, Discard, Document, Reject, Route, SmartHost
+from waystation_contract.model import (
+    LMTP,
+    MX,
+    Backend,
+    Discard,
+    Document,
+    Reject,
+    Route,
+    SmartHost,
+    Unavailable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +94,7 @@ def describe(backend: Backend) -> str:
             return f"reject {backend.code} {backend.enhanced}"
         case Discard():
             return "discard"
+        case Unavailable():
+            return f"not ready: {backend.reason}"
         case _:
             return "quarantine"

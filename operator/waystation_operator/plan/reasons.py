@@ -68,7 +68,7 @@ TABLE: tuple[Row, ...] = (
         "Accepted",
         "False",
         "InvalidRetry",
-        "The route's retry does not go with what it takes from the pool.",
+        "The route's retry does not go with what it takes from the pool; its mail waits.",
         "correct the figures that the message names",
     ),
     Row(
@@ -162,7 +162,7 @@ TABLE: tuple[Row, ...] = (
         "Programmed",
         "False",
         "NotResolved",
-        "A Secret is lacking and there never was a good version of it.",
+        "A Secret is lacking and there never was a good version of it; a route's mail waits.",
         "see ResolvedRefs",
         quiet=True,
     ),
@@ -312,7 +312,7 @@ TABLE: tuple[Row, ...] = (
         "False",
         "Refused",
         "Mail was refused for good, none has been delivered since, and none waits.",
-        "read the bounces, or the log's delivery events of the route",
+        "read the bounces, or the `message.failed` lines of the relays' logs",
     ),
     Row(
         "Delivering",

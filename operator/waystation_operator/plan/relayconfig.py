@@ -1,9 +1,11 @@
 """A pool with its routes → the contract document of its relays and the files beside it.
 
-What is wrong with one route leaves that route out and is reported; what is
-wrong with the pool itself leaves no document. A Secret that has become
-unusable is replaced by its last good version, if that is known. A document that comes out of
-here passes the relay's own check: that it does is asserted, not hoped.
+What is wrong with one route is reported, and makes those of its backends that
+it concerns ``Unavailable``: the route keeps its place, so that its mail waits
+instead of taking another one. What is wrong with the pool itself leaves no
+document. A Secret that has become unusable is replaced by its last good
+version, if that is known. A document that comes out of here passes the relay's
+own check: that it does is asserted, not hoped.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -13,7 +15,7 @@ from types import MappingProxyType
 from waystation_contract import check, model
 from waystation_operator.api.mailroute import Backend
 from waystation_operator.api.objects import MailRoute, RelayPool, Secret
-from waystation_operator.api.problem import Identity, Problem
+from waystation_operator.api.problem import Identity, Problem, dotted
 from waystation_operator.api.relaypool import container_port
 from waystation_operator.api.retry import Retry
 from waystation_operator.plan.attach import Attachment, Labels, attach
@@ -61,9 +63,7 @@ def plan_pool(
     attachments = attach(pool, routes, namespaces)
     problems = [problem for attachment in attachments for problem in attachment.problems]
     planned = [
-        route
-        for attachment in attachments
-        if attachment.listeners and (route := _route(attachment, pool, material, problems))
+        _route(attachment, pool, material, problems) for attachment in attachments if attachment.listeners
     ]
     document = None
     if listeners is not None:
@@ -111,7 +111,7 @@ def _listeners(pool: RelayPool, material: Material, place: Place) -> tuple[model
 
 def _route(
     attachment: Attachment, pool: RelayPool, material: Material, problems: list[Problem]
-) -> model.Route | None:
+) -> model.Route:
     route, spec = attachment.route, attachment.route.spec
     before = len(problems)
     retry = spec.retry.merged(pool.spec.retry)
@@ -121,23 +121,30 @@ def _route(
             path = ("spec", "retry", name)
             problems.append(Problem(route.identity, path, value, problem, rule.remedy, "InvalidRetry"))
     made = [_backend(n, backend, route, material) for n, backend in enumerate(spec.backends)]
-    backends = tuple(backend for backend in made if backend is not None)
-    if len(problems) > before or len(backends) < len(made):
-        return None
+    if broken := problems[before:]:  # none of it can be meant: not even how long its mail may wait
+        made, retry = [model.Unavailable(reason=_why(broken[0]))], pool.spec.retry.effective()
     return model.Route(
         name=route.identity.key,
         created=route.created,
         listeners=attachment.listeners,
         senders=spec.match.senders,
         recipients=spec.match.recipients,
-        backends=backends,
+        backends=tuple(made),
         retry=retry,
     )
 
 
-def _backend(n: int, backend: Backend, route: MailRoute, material: Material) -> model.Backend | None:
-    """``None`` when its credential is lacking: the whole route must wait, lest mail take a way that was
-    meant for when this one is down."""
+def _why(problem: Problem) -> str:
+    """For the relay's log: which condition tells more, and of what."""
+    return f"{problem.reason}: {dotted(problem.path)}"
+
+
+def unavailable(route: model.Route) -> bool:
+    """Whether none of its backends can be had, so that all its mail waits."""
+    return all(isinstance(backend, model.Unavailable) for backend in route.backends)
+
+
+def _backend(n: int, backend: Backend, route: MailRoute, material: Material) -> model.Backend:
     shared = {"priority": backend.priority, "weight": backend.weight}
     if backend.mx is not None:
         return model.MX(tls=route.spec.tls.mx_policy(), **shared)
@@ -147,7 +154,7 @@ def _backend(n: int, backend: Backend, route: MailRoute, material: Material) -> 
         if host.auth_secret_name:
             credential = material.take(CREDENTIAL, route.identity, path, host.auth_secret_name)
             if credential is None:
-                return None
+                return model.Unavailable(reason=_why(material.problems[-1]), **shared)
         return model.SmartHost(host=host.host, port=host.port, tls=host.tls, credential=credential, **shared)
     if (lmtp := backend.lmtp) is not None:
         return model.LMTP(host=lmtp.host, port=lmtp.port, **shared)

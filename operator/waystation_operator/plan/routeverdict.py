@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from waystation_contract.model import Route, Unavailable
 from waystation_operator.api.problem import Identity, Problem
 from waystation_operator.plan.conditions import Condition, judged
 from waystation_operator.plan.delivering import delivering, reachable, together
@@ -16,6 +17,7 @@ from waystation_operator.plan.observed import Observed, ObservedRoute
 from waystation_operator.plan.planned import Planned
 from waystation_operator.plan.precedence import Conflict, conflicts
 from waystation_operator.plan.reading import problems_text, ref_key
+from waystation_operator.plan.relayconfig import unavailable
 from waystation_operator.plan.report import RelayReport
 from waystation_operator.plan.scaling import report
 
@@ -33,7 +35,7 @@ class Court:
     plan: Planned
     programmed: Condition
     now: float
-    planned: frozenset[str]
+    planned: Mapping[str, Route]
     conflicts: Mapping[str, Conflict]
     problems: Mapping[Identity, Sequence[Problem]]
     notices: Mapping[Identity, Sequence[str]]
@@ -54,7 +56,7 @@ class Court:
             plan=plan,
             programmed=programmed,
             now=observed.now,
-            planned=frozenset(route.name for route in routes),
+            planned={route.name: route for route in routes},
             conflicts=conflicts(routes),
             problems=_grouped(problems),
             notices=_grouped((x.about, x.text) for x in (whole.notices if whole else ())),
@@ -94,16 +96,31 @@ class Court:
         found = [x for x in self.problems.get(route.identity, ()) if x.reason in _SECRET_REASONS]
         if not found:
             return judged("ResolvedRefs", "True", "ResolvedRefs")
-        kept = "; the last good version stays in use" if route.identity.key in self.planned else ""
-        return judged("ResolvedRefs", "False", found[0].reason, problems_text(found) + kept)
+        return judged("ResolvedRefs", "False", found[0].reason, problems_text(found) + self._meanwhile(route))
+
+    def _meanwhile(self, route: ObservedRoute) -> str:
+        """What becomes of the mail until it is mended."""
+        planned = self.planned.get(route.identity.key)
+        if planned is None:
+            return ""
+        if unavailable(planned):
+            return "; its mail waits"
+        if any(isinstance(backend, Unavailable) for backend in planned.backends):
+            return "; its mail takes the other backends"
+        return "; the last good version stays in use"
 
     def _programmed(self, route: ObservedRoute, accepted: Condition) -> Condition:
-        """As the pool is, if the route is part of what is planned for it."""
+        """As the pool is, if any of the route is what is planned for it."""
         if accepted.status != "True" and accepted.reason != "Conflicted":
             return judged("Programmed", "False", "NotAccepted", f"not accepted: {accepted.message}")
-        if self.plan.obstacle is None and route.identity.key not in self.planned:
+        if self.plan.obstacle is None and not self._is_planned(route.identity.key):
             return judged("Programmed", "False", "NotResolved")
         return self.programmed
+
+    def _is_planned(self, key: str) -> bool:
+        """Whether any of its mail goes as the route says."""
+        found = self.planned.get(key)
+        return found is not None and not unavailable(found)
 
     def _traffic(self, route: ObservedRoute) -> Iterator[Condition]:
         if route.route is None:
@@ -114,7 +131,7 @@ class Court:
         if (reach := reachable(findings)) is not None:
             yield reach
         whole = together(one.routes[key] for one in self.reports if key in one.routes)
-        asked = bool(self.reports) or key not in self.planned
+        asked = bool(self.reports) or not self._is_planned(key)
         yield delivering(spec, whole, findings, asked=asked, now=self.now)
 
 

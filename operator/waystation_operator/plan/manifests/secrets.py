@@ -19,7 +19,7 @@ def config(pool: Identity, uid: str, document: Document, files: Mapping[str, byt
 
 
 def wanted(document: Document, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Those of the files that the document names: a route that is left out takes its credential along."""
+    """Those of the files that the document names: a route that is not ready takes its credential along."""
     return {name: files[name] for name in codec.material(document)}
 
 
