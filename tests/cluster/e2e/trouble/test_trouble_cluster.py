@@ -32,14 +32,18 @@ def test_mail_flows_without_an_api_server(cluster: Cluster, stage: Stage) -> Non
         cluster.kill("apiserver")
         cluster.kill("etcd")
         try:
-            flow.wait_for_arrived(500)  # at 20/s for longer than a leader stays one without its lease
+            flow.wait_for_arrived(300)  # at 20/s for longer than a leader stays one without its lease
             setbacks = dict(flow.setbacks)
         finally:
             cluster.start("etcd")
             cluster.start("apiserver")
         assert setbacks == {}
-        stage.change(
-            "relaypool", POOL, {"template": {"annotations": {}}, "delivery": {"messagesPerConnection": 999}}
+        stage.change("relaypool", POOL, {"service": {"annotations": {"example.com/after": "outage"}}})
+        cluster.wait_for(
+            lambda: annotations(cluster, stage).get("example.com/after") == "outage",
+            "the operator to work again",
+            within_s=120,
+            namespace=stage.namespace,
         )
         stage.wait_until_well(POOL)
     assert {kind: identities(objects(cluster, stage, kind)) for kind in kinds} == before
@@ -51,6 +55,12 @@ def test_mail_flows_without_an_api_server(cluster: Cluster, stage: Stage) -> Non
 
 def objects(cluster: Cluster, stage: Stage, kind: str) -> dict[str, Body]:
     return {body["metadata"]["name"]: body for body in cluster.items(kind, stage.namespace)}
+
+
+def annotations(cluster: Cluster, stage: Stage) -> dict[str, str]:
+    body = cluster.get("service", POOL, stage.namespace) or {}
+    found: dict[str, str] = body["metadata"].get("annotations", {})
+    return found
 
 
 def generation_of(cluster: Cluster, stage: Stage) -> int:
