@@ -1,9 +1,13 @@
 """The mail servers and the client around the relays, as pods of the image ``waystation-peers``.
 
 ``smarthost`` is a Postfix: port 25 takes anything, port 587 wants STARTTLS and
-``LOGIN``. ``dovecot`` takes anything by LMTP. Both are one pod and keep all mail
-in its volume, so a killed container loses none. ``client`` has swaks, openssl
-and Python. Names: ``smarthost.NAMESPACE.svc`` and so on, from any pod.
+AUTH: ``USER`` with ``PASSWORD``, or a user whom a test gave a password itself.
+``dovecot`` takes anything by LMTP. Both are one pod and keep all mail in its
+volume, so a killed container loses none. ``client`` has swaks, openssl and
+Python. Names: ``smarthost.NAMESPACE.svc`` and so on, from any pod.
+
+A login that a test changes needs a user name of its own: the operator tries the
+same password of a user at most once in five minutes.
 """
 
 from collections import Counter
@@ -77,11 +81,11 @@ class Peers:
         what = f"{subject!r} to arrive at {server}"
         return self.cluster.wait_for(look, what, within_s=within_s, namespace=self.namespace)
 
-    def set_password(self, password: str) -> None:
-        """What the smart host accepts from now on for ``USER``."""
-        line = f"{USER}:{{PLAIN}}{password}::::::"
+    def set_password(self, password: str, user: str = USER) -> None:
+        """What the smart host accepts from now on for the user."""
+        script = f"sed -i '/^{user}:/d' /login/users; echo '{user}:{{PLAIN}}{password}::::::' >>/login/users"
         self.cluster.exec(
-            SERVERS, self.namespace, "sh", "-c", f"echo '{line}' >/login/users", container="dovecot"
+            SERVERS, self.namespace, "sh", "-c", f"touch /login/users; {script}", container="dovecot"
         )
 
 
