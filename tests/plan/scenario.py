@@ -6,6 +6,7 @@ A scenario file has the objects as the API server would give them, and besides:
                       ``hash: PLANNED`` is the hash of what is planned
     kind: Finding     of a probe: ``target``, ``ok``, ``reason``, ``message``
     kind: Forbidden   ``secrets``: namespace/name of those that the operator may not read
+    kind: Ungrown     ``claims``: name → why the API server refused to let it grow
     kind: Settings    what the operator was started with
 """
 
@@ -92,6 +93,7 @@ def observed(bodies: list[Body], now: float = NOW) -> Observed:
         children={(x["kind"], x["metadata"]["name"]): x for x in children},
         pods=tuple(reading.pod(x) for x in by_kind.get("Pod", [])),
         claims=tuple(reading.claim(x) for x in by_kind.get("PersistentVolumeClaim", [])),
+        ungrown={name: why for x in by_kind.get("Ungrown", []) for name, why in x["claims"].items()},
         relays={x["metadata"]["name"]: _relay(x) for x in by_kind.get("Relay", [])},
         findings=tuple(
             Finding(Target(**x["target"]), x["ok"], x["reason"], x["message"], now - 30)

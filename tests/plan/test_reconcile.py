@@ -106,6 +106,8 @@ claims = st.builds(
     ordinal=st.integers(0, 4),
     phase=st.sampled_from(["Pending", "Bound", "Lost"]),
     size_bytes=st.sampled_from([0, 2**30, 2**40]),
+    capacity_bytes=st.sampled_from([0, 2**30, 2**40]),
+    trouble=st.sampled_from(["", "NodeResizeError: no"]),
 )
 odd_json: st.SearchStrategy[Any] = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from(["", "True", "Ready", "2030"])),
@@ -149,6 +151,7 @@ def worlds(draw: st.DrawFn) -> Observed:
         routes=tuple(dataclasses.replace(route, status=draw(odd_status)) for route in world.routes),
         pods=tuple(found),
         claims=tuple(draw(st.lists(claims, max_size=3, unique_by=lambda claim: claim.name))),
+        ungrown=draw(st.sampled_from([{}, {"queue-outbound-0": "refused"}])),
         relays=relays,
         forbidden=draw(forbidden),
     )

@@ -9,7 +9,7 @@ from waystation_operator.plan.desired import ClaimSize, Reference
 from waystation_operator.plan.manifests import disruption, names, networkpolicy, podmonitor, secrets, services
 from waystation_operator.plan.manifests.serviceaccount import service_account
 from waystation_operator.plan.manifests.statefulset import resized, stateful_set
-from waystation_operator.plan.observed import Observed
+from waystation_operator.plan.observed import Observed, ObservedClaim
 from waystation_operator.plan.planned import Planned, may_write_secrets
 from waystation_operator.plan.reading import mapping, text
 from waystation_operator.plan.scaling import Scale
@@ -59,14 +59,18 @@ def deletions(observed: Observed) -> Iterator[Reference]:
             yield Reference(api_version, kind, pool.identity.namespace, pool.identity.name, uid)
 
 
+def bound_claims(observed: Observed) -> Iterator[ObservedClaim]:
+    """Those that a pod of the pool has, or had."""
+    prefix = f"{names.CLAIM_TEMPLATE}-{observed.pool.identity.name}-"
+    for claim in observed.claims:
+        if claim.name.startswith(prefix) and claim.phase == "Bound" and not claim.deleting:
+            yield claim
+
+
 def claim_sizes(observed: Observed) -> Iterator[ClaimSize]:
     """Claims grow with the pool's queue; the template they were made from cannot be changed."""
-    pool = observed.pool.pool
-    if pool is None:
-        return
-    size = pool.spec.queue.size_bytes
-    prefix = f"{names.CLAIM_TEMPLATE}-{pool.identity.name}-"
-    for claim in observed.claims:
-        is_there = claim.name.startswith(prefix) and claim.phase == "Bound" and not claim.deleting
-        if is_there and 0 < claim.size_bytes < size:
-            yield ClaimSize(claim.name, units.quantity(size))
+    if observed.pool.pool is not None:
+        size = observed.pool.pool.spec.queue.size_bytes
+        for claim in bound_claims(observed):
+            if 0 < claim.size_bytes < size:
+                yield ClaimSize(claim.name, units.quantity(size))

@@ -77,13 +77,16 @@ class ObservedPod:
 
 @dataclass(frozen=True, slots=True)
 class ObservedClaim:
-    """``ordinal`` is of the pod it belongs to; ``size_bytes`` what is requested, not what there is."""
+    """``ordinal`` is of the pod it belongs to; ``size_bytes`` what is requested, ``capacity_bytes`` what
+    there is (0: not told). ``trouble``: what stops its volume from growing to what is requested."""
 
     name: str
     ordinal: int
     uid: str = ""
     phase: str = "Pending"
     size_bytes: int = 0
+    capacity_bytes: int = 0
+    trouble: str = ""
     deleting: bool = False
     labels: Labels = field(default_factory=dict)
     annotations: Labels = field(default_factory=dict)
@@ -116,6 +119,7 @@ class Observed:
     ``children``   by (kind, name), what bears the name of an object of the pool, the pool's own or not:
                    StatefulSet, Service, Secret, ServiceAccount, PodDisruptionBudget, NetworkPolicy and
                    PodMonitor
+    ``ungrown``    by claim name: why the API server refused to let it grow when last asked
     ``relays``     by pod name: its report, or why there is none
     ``admin_token`` the token in Secret P-admin, or a fresh random one when there is no such Secret
     ``now``        Unix seconds
@@ -132,5 +136,6 @@ class Observed:
     children: Mapping[tuple[str, str], Object] = field(default_factory=dict, repr=False)
     pods: tuple[ObservedPod, ...] = ()
     claims: tuple[ObservedClaim, ...] = ()
+    ungrown: Mapping[str, str] = field(default_factory=dict)
     relays: Mapping[str, RelayReport | str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()

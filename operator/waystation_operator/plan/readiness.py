@@ -5,11 +5,12 @@ is enough; the others are named. The kubelet's own words for what stops a pod
 are passed on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from waystation_operator.api import units
 from waystation_operator.api.pooloptions import Autoscaling
-from waystation_operator.plan import rounding
+from waystation_operator.plan import children, rounding
 from waystation_operator.plan.conditions import ROWS, Condition, judged
 from waystation_operator.plan.manifests import names
 from waystation_operator.plan.observed import Observed, ObservedPod
@@ -130,6 +131,17 @@ _UNHEALTHY = (
 )
 
 
+def _ungrown(observed: Observed) -> Iterator[str]:
+    """What keeps claims smaller than the pool's queue is to be; not those that are still growing."""
+    pool = observed.pool.pool
+    wanted = pool.spec.queue.size_bytes if pool else 0
+    for claim in children.bound_claims(observed):
+        if 0 < claim.size_bytes < wanted and claim.name in observed.ungrown:
+            yield f"{claim.name} cannot grow to {units.quantity(wanted)}: {observed.ungrown[claim.name]}"
+        elif 0 < claim.capacity_bytes < wanted and claim.trouble:
+            yield f"{claim.name} has not grown to {units.quantity(wanted)}: {claim.trouble}"
+
+
 def queue_healthy(observed: Observed) -> Condition:
     said = {pod.name: found for pod in observed.pods if (found := report(observed, pod.name)) is not None}
     if not said:
@@ -139,6 +151,9 @@ def queue_healthy(observed: Observed) -> Condition:
         if which:
             remedy = ROWS["QueueHealthy", "False", reason].remedy
             return judged("QueueHealthy", "False", reason, f"{', '.join(which)}: {text}; {remedy}")
+    if stuck := list(_ungrown(observed)):
+        remedy = ROWS["QueueHealthy", "False", "ClaimNotGrown"].remedy
+        return judged("QueueHealthy", "False", "ClaimNotGrown", f"{'; '.join(stuck)}; {remedy}")
     pool = observed.pool.pool
     target_s = (pool.spec.autoscaling if pool else Autoscaling()).target_lateness_s
     late_s = max(found.queue.oldest_due_seconds for found in said.values())

@@ -109,6 +109,8 @@ def claim(body: Object) -> ObservedClaim:
         uid=text(metadata, "uid"),
         phase=text(mapping(body, "status"), "phase") or "Pending",
         size_bytes=size_or_zero(size),
+        capacity_bytes=size_or_zero(text(mapping(mapping(body, "status"), "capacity"), "storage")),
+        trouble=_resize_trouble(mapping(body, "status")),
         deleting=bool(metadata.get("deletionTimestamp")),
         labels=_texts(metadata, "labels"),
         annotations=_texts(metadata, "annotations"),
@@ -209,6 +211,19 @@ def _ending(terminated: Mapping[str, Any]) -> str:
     code = terminated.get("exitCode")
     said = text(terminated, "message").strip()
     return f"it ended with exit code {code}" + (f": {said}" if said else "")
+
+
+# The resizer's and the kubelet's words: what they have tried, and what they will not try again.
+_RESIZE_ERRORS = ("ControllerResizeError", "NodeResizeError")
+_RESIZE_INFEASIBLE = ("ControllerResizeInfeasible", "NodeResizeInfeasible")
+
+
+def _resize_trouble(status: Object) -> str:
+    for condition in conditions(status):
+        if condition.get("type") in _RESIZE_ERRORS and condition.get("status") == "True":
+            return ": ".join(filter(None, [text(condition, "type"), text(condition, "message")]))
+    infeasible = text(mapping(status, "allocatedResourceStatuses"), "storage")
+    return infeasible if infeasible in _RESIZE_INFEASIBLE else ""
 
 
 def problems_text(problems: Iterable[Problem]) -> str:

@@ -270,6 +270,13 @@ TABLE: tuple[Row, ...] = (
     Row(
         "QueueHealthy",
         "False",
+        "ClaimNotGrown",
+        "A claim cannot grow to queue.size, so its volume may be full before the relay turns mail away.",
+        "let its storage class expand volumes (allowVolumeExpansion), or make a new pool of another class",
+    ),
+    Row(
+        "QueueHealthy",
+        "False",
         "Late",
         "Due mail waits for longer than autoscaling.targetLateness.",
         "add replicas, raise delivery.connectionsPerDestination, or see which destination is slow",
