@@ -12,12 +12,20 @@ from waystation_operator.api.problem import Identity
 from waystation_operator.cluster.act import Actor, Outcome, summary
 from waystation_operator.cluster.announce import SERIES_S, Announcer, shortened
 from waystation_operator.cluster.client import Client, Unreachable
-from waystation_operator.cluster.kinds import MAIL_ROUTE, RELAY_POOL
+from waystation_operator.cluster.kinds import CLAIM, MAIL_ROUTE, RELAY_POOL
 from waystation_operator.cluster.log import Log
 from waystation_operator.cluster.metrics import Metrics
 from waystation_operator.cluster.relays import Relays
 from waystation_operator.cluster.store import Store
-from waystation_operator.plan.desired import Desired, Event, Finalizer, PodPatch, Reference, RouteStatus
+from waystation_operator.plan.desired import (
+    ClaimSize,
+    Desired,
+    Event,
+    Finalizer,
+    PodPatch,
+    Reference,
+    RouteStatus,
+)
 from waystation_operator.plan.observed import Meta
 
 Body = dict[str, Any]
@@ -142,6 +150,33 @@ async def test_one_refused_object_keeps_no_other_from_being_written(office: Offi
     assert "Service out was refused by the API server: exceeded quota" in told["note"]
     assert outcome.refusals == {("Service", "out"): "exceeded quota"}
     assert "object.refused" in office.events()
+
+
+async def test_a_claim_that_may_not_grow_is_remembered_until_it_does(office: Office) -> None:
+    """The next pass knows why, for the pool's status; once the storage class lets it, nothing is held against
+    it."""
+    take = office.server.answer
+    office.server.answer = lambda _: status(403, "Forbidden", "must support resize")
+    grown = Desired(claim_sizes=(ClaimSize("queue-out-0", "20Gi"),))
+    outcome = await office.act(grown)
+    assert outcome.refusals == {("PersistentVolumeClaim", "queue-out-0"): "must support resize"}
+    assert office.store.refusals(CLAIM, "mail") == {"queue-out-0": "must support resize"}
+    assert office.store.refusals(CLAIM, "elsewhere") == {}
+    office.server.answer = take
+    await office.act(grown)
+    assert office.store.refusals(CLAIM, "mail") == {}
+    assert "claim.grown" in office.events()
+
+
+async def test_somebody_faster_at_a_claim_is_no_refusal(office: Office) -> None:
+    """The pass is done again, and the pool's status says nothing of it."""
+    office.server.answer = lambda request: (
+        status(409, "Conflict", "changed") if request.method == "PATCH" else status(404, "NotFound", "gone")
+    )
+    office.store.refuse(CLAIM, "mail", "queue-out-0", "must support resize")
+    outcome = await office.act(Desired(claim_sizes=(ClaimSize("queue-out-0", "20Gi"),)))
+    assert (outcome.again, outcome.refusals) == (True, {})
+    assert office.store.refusals(CLAIM, "mail") == {}
 
 
 async def test_what_may_not_be_read_is_not_written(office: Office) -> None:

@@ -135,8 +135,10 @@ async def desk(server: Server, client: Client, metrics: Metrics, store: Store) -
     return Desk(server, client, metrics, store)
 
 
-async def test_a_pool_gets_what_is_its_own_and_nothing_else(desk: Desk) -> None:
+async def test_a_pool_gets_what_is_its_own_and_nothing_else(desk: Desk, store: Store) -> None:
     """Objects of other pools, and of other namespaces with the same name, are not this pool's."""
+    store.refuse(CLAIM, "mail", "queue-out-0", "must support resize")
+    store.refuse(CLAIM, "elsewhere", "queue-out-1", "must support resize")
     gathered = await desk.gatherer.gather("mail", "out")
     assert gathered is not None
     seen = gathered.observed
@@ -144,6 +146,7 @@ async def test_a_pool_gets_what_is_its_own_and_nothing_else(desk: Desk) -> None:
     assert seen.children["Service", "out"]["metadata"]["namespace"] == "mail"
     assert [pod.name for pod in seen.pods] == ["out-0", "out-1"]
     assert [claim.ordinal for claim in seen.claims] == [0, 1]
+    assert seen.ungrown == {"queue-out-0": "must support resize"}
     assert sorted(route.identity.name for route in seen.routes) == ["a", "c", "moved"]
     assert seen.namespaces == {"mail": {"team": "mail"}}
     assert seen.admin_token == "tok"

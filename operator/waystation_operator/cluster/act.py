@@ -159,7 +159,11 @@ class Actor:
                 body = await self._client.merge(CLAIM, namespace, claim.name, change)
             except Refused as refused:
                 await self._stumble(CLAIM, namespace, claim.name, refused, outcome)
+                self._store.refuse(
+                    CLAIM, namespace, claim.name, outcome.refusals.get((CLAIM.kind, claim.name), "")
+                )
                 continue
+            self._store.refuse(CLAIM, namespace, claim.name, "")
             self._store.put(CLAIM, body)
             self._log.emit("claim.grown", namespace=namespace, name=claim.name, size=claim.size)
 

@@ -123,6 +123,7 @@ class Gatherer:
                     map(reading.claim, self._of_pool(CLAIM, namespace, name)), key=lambda claim: claim.ordinal
                 )
             ),
+            ungrown=self._store.refusals(CLAIM, namespace),
             relays=reports,
             findings=self._prober.findings_for(key),
         )

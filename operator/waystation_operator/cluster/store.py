@@ -43,6 +43,7 @@ class Store:
 
     def __init__(self) -> None:
         self._shelves: dict[Kind, _Shelf] = {}
+        self._refusals: dict[tuple[Kind, Key], str] = {}
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         return self._shelf(kind).objects.get((namespace, name))
@@ -66,9 +67,25 @@ class Store:
         shelf.gone.pop(key, None)
         return Change.ECHO if before is not None and wishes(body) == wishes(before) else Change.WISH
 
+    def refuse(self, kind: Kind, namespace: str, name: str, why: str) -> None:
+        """The API server will not have the object as it is wanted; empty: it does now."""
+        if why:
+            self._refusals[kind, (namespace, name)] = why
+        else:
+            self._refusals.pop((kind, (namespace, name)), None)
+
+    def refusals(self, kind: Kind, namespace: str) -> dict[str, str]:
+        """Why, by name."""
+        return {
+            name: why
+            for (of, (where, name)), why in self._refusals.items()
+            if (of, where) == (kind, namespace)
+        }
+
     def remove(self, kind: Kind, body: Object) -> Change:
         """A watch told that it is gone; ``body`` is its last version."""
         shelf, key, version = self._shelf(kind), key_of(body), version_of(body)
+        self._refusals.pop((kind, key), None)
         shelf.unheard.pop(key, None)
         before = shelf.objects.get(key)
         if before is None or version_of(before) > version:
