@@ -167,6 +167,16 @@ RELAYS: tuple[Row, ...] = (
             Panel("Lateness by pod", "s", (Query("waystation_queue_oldest_due_seconds{$pod}", "{{pod}}"),)),
             Panel("Oldest message by pod", "s", (Query("waystation_queue_oldest_seconds{$pod}", "{{pod}}"),)),
             Panel("Left to drain", "short", (Query("waystation_drain_remaining{$pod}", "{{pod}}"),)),
+            Panel(
+                "Handed from relay to relay, a second",
+                "short",
+                (
+                    Query(
+                        _rate("waystation_handoff_messages_total", "pod, direction, result"),
+                        "{{pod}} {{direction}} {{result}}",
+                    ),
+                ),
+            ),
         ),
     ),
     Row(

@@ -34,6 +34,7 @@ from waystation_relay.admin.access import Access, read_token
 from waystation_relay.admin.configured import Configured
 from waystation_relay.admin.drain import Drain
 from waystation_relay.admin.gauges import Gauges
+from waystation_relay.admin.handoff import HandoffHandlers
 from waystation_relay.admin.health import Health, Stage
 from waystation_relay.admin.queue import QueueHandlers
 from waystation_relay.admin.server import AdminServer
@@ -53,6 +54,11 @@ from waystation_relay.dispatch.notify import Notifier
 from waystation_relay.dispatch.people import People
 from waystation_relay.dispatch.timeline import Timeline
 from waystation_relay.dispatch.unready import Unready, retry
+from waystation_relay.handoff.claims import Claims
+from waystation_relay.handoff.courier import Courier
+from waystation_relay.handoff.handover import Handover
+from waystation_relay.handoff.intake import Intake
+from waystation_relay.handoff.peers import Peers
 from waystation_relay.mail.message import Message
 from waystation_relay.observe.log import EventLog
 from waystation_relay.observe.metrics import Metrics
@@ -207,6 +213,7 @@ class Relay:
         self._unready.apply(self._snapshot().document)
         self._keep("loader", self._loader.run)
         self._keep("watcher", self._watcher.run)
+        self._keep("handover", self._handover.run)
 
     def _open_spool(self) -> Spool:
         try:
@@ -225,7 +232,23 @@ class Relay:
     def _admin(self) -> AdminServer:
         spool, dispatcher = self._spool, self._dispatcher
         access = Access(self._options.token_file)
-        self._drain = Drain(self._receiver, lambda: spool.stats().messages, self._clock)
+        intake = Intake(spool, self._why_not_taken, self._metrics, self._log)
+        self._handover = Handover(
+            spool=spool,
+            claims=Claims(spool, dispatcher),
+            courier=Courier(access.token),
+            peers=Peers(spool.tag),
+            clock=self._clock,
+            metrics=self._metrics,
+            log=self._log,
+        )
+        self._drain = Drain(
+            self._receiver,
+            lambda: spool.stats().messages,
+            self._clock,
+            leaving=self._handover,
+            arriving=lambda: intake.open,
+        )
         self._health = Health(
             self._drain, spool.refusal, lambda: spool.broken.text if spool.broken is not None else ""
         )
@@ -258,6 +281,7 @@ class Relay:
             health=self._health,
             drain=self._drain,
             queue=QueueHandlers(access, spool, self._people, self._log, dispatcher.flights.__contains__),
+            handoff=HandoffHandlers(access, intake),
             metrics=gauges.render,
             config=self._configured.describe,
             status=status,
@@ -295,6 +319,10 @@ class Relay:
     def _limits(self) -> SpoolLimits:
         queue = self._watcher.current.document.queue
         return SpoolLimits(queue.max_bytes, queue.full_at_percent)
+
+    def _why_not_taken(self) -> str:
+        """The word for why no mail of another relay's is taken now."""
+        return next((unready.reason for unready in self._health.unready()), "")
 
     def _accepted(self, messages: Sequence[Message]) -> None:
         self._metrics.batch(len(messages))

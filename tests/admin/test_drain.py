@@ -49,4 +49,5 @@ async def test_an_active_relay_tells_what_there_would_be_to_do(office: Office) -
     await office.put("ann@corp.test")
     assert await office.get("/drain") == {
         "state": "active", "epoch": 0, "since": None, "remaining": 1, "sessions": 0,
+        "handed_off": 0, "refused": {}, "unreadable": 0, "peers": {},
     }  # fmt: skip

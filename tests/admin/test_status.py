@@ -83,7 +83,10 @@ async def test_an_idle_relay(office: Office) -> None:
         "sessions": {"active": 0, "limit": 2000},
         "listeners": {"smtp": {"active": 0, "limit": 2000}},
         "delivery": {"busy": 0, "slots": 500},
-        "drain": {"state": "active", "epoch": 0, "remaining": 0},
+        "drain": {
+            "state": "active", "epoch": 0, "remaining": 0,
+            "handed_off": 0, "refused": {}, "unreadable": 0, "peers": {},
+        },
         "routes": {
             "test/route": {
                 "last_success": None, "last_failure": None,
@@ -105,7 +108,10 @@ async def test_what_other_calls_tell_is_in_it_too(office: Office) -> None:
     office.gate.session_limits = {("smtp",): 10.0, ("apps",): 20.0}
     seen = await status(office)
     assert (seen["ready"], seen["reasons"]) == (False, ["draining"])
-    assert seen["drain"] == {"state": "draining", "epoch": 1, "remaining": 2}
+    assert seen["drain"] == {
+        "state": "draining", "epoch": 1, "remaining": 2,
+        "handed_off": 0, "refused": {}, "unreadable": 0, "peers": {},
+    }  # fmt: skip
     assert seen["queue"]["oldest_due_seconds"] == waiting.INTERVAL_S
     assert {name: seen["queue"][name] for name in ("messages", "waiting", "held", "oldest_arrival")} == {
         "messages": 2, "waiting": 2, "held": 1, "oldest_arrival": arrival,

@@ -19,6 +19,7 @@ from waystation_relay.admin.access import Access
 from waystation_relay.admin.configured import Configured
 from waystation_relay.admin.drain import Drain
 from waystation_relay.admin.gauges import Gauges
+from waystation_relay.admin.handoff import HandoffHandlers
 from waystation_relay.admin.health import Health, Stage
 from waystation_relay.admin.queue import QueueHandlers
 from waystation_relay.admin.server import AdminServer
@@ -35,6 +36,11 @@ from waystation_relay.dispatch.loader import Loader
 from waystation_relay.dispatch.notify import Notifier
 from waystation_relay.dispatch.people import People
 from waystation_relay.dispatch.timeline import Timeline
+from waystation_relay.handoff.claims import Claims
+from waystation_relay.handoff.courier import Courier
+from waystation_relay.handoff.handover import Handover
+from waystation_relay.handoff.intake import Intake
+from waystation_relay.handoff.peers import Peers
 from waystation_relay.mail.envelope import Envelope, Origin, Recipient
 from waystation_relay.mail.message import Message
 from waystation_relay.observe.metrics import Metrics
@@ -104,6 +110,7 @@ class Office:
         self.dns = Counts()
         self.port = free_port()
         self.broken = ""
+        self.refusal = ""
         self.crashes: list[BaseException] = []
 
     def configure(self, **fields: Any) -> None:
@@ -131,7 +138,24 @@ class Office:
         )
         self.loader = Loader(self.spool, self.dispatcher, self.clock)
         self.people = People(self.spool, self.dispatcher, self.loader)
-        self.drain = Drain(self.gate, lambda: self.spool.stats().messages, self.clock)
+        access = Access(self.token_file)
+        self.intake = Intake(self.spool, lambda: self.refusal, self.metrics, self.log)
+        self.handover = Handover(
+            spool=self.spool,
+            claims=Claims(self.spool, self.dispatcher),
+            courier=Courier(access.token),
+            peers=Peers(self.spool.tag),
+            clock=self.dispatcher._clock,
+            metrics=self.metrics,
+            log=self.log,
+        )
+        self.drain = Drain(
+            self.gate,
+            lambda: self.spool.stats().messages,
+            self.clock,
+            leaving=self.handover,
+            arriving=lambda: self.intake.open,
+        )
         self.health = Health(self.drain, self.spool.refusal, lambda: self.broken)
         self.health.stage = Stage.RUNNING
         self.configured = Configured(self.watcher, self.clock, "1.2.3")
@@ -160,7 +184,7 @@ class Office:
             latest=self.metrics,
             waiting=Waiting(self.spool, lambda: self.watcher.current, self.clock, self.tasks),
         )
-        self.server = self.serve(Access(self.token_file))
+        self.server = self.serve(access)
         self.spool.start()
         await self.server.start("127.0.0.1", self.port)
         self.session = aiohttp.ClientSession(f"http://127.0.0.1:{self.port}")
@@ -173,6 +197,7 @@ class Office:
             queue=QueueHandlers(
                 access, self.spool, self.people, self.log, self.dispatcher.flights.__contains__
             ),
+            handoff=HandoffHandlers(access, self.intake),
             metrics=self.gauges.render,
             config=self.configured.describe,
             status=self.status,

@@ -23,6 +23,12 @@ class Access:
     def __init__(self, token_file: Path | None) -> None:
         self._file = token_file
 
+    async def token(self) -> bytes:
+        """What this relay shows to others of its pool. Raises ``OSError``."""
+        if self._file is None:
+            raise FileNotFoundError("this relay has no admin token")
+        return await asyncio.to_thread(read_token, self._file)
+
     async def demand(self, request: web.Request) -> None:
         """Raises ``Problem`` unless the request carries the token."""
         if self._file is None:

@@ -14,7 +14,8 @@ import msgspec
 from aiohttp import web
 
 from waystation_relay.admin.access import Access
-from waystation_relay.admin.drain import Drain
+from waystation_relay.admin.drain import Drain, peers_of
+from waystation_relay.admin.handoff import HandoffHandlers
 from waystation_relay.admin.health import Health
 from waystation_relay.admin.problem import Problem, answer, of_http
 from waystation_relay.admin.queue import QueueHandlers
@@ -42,6 +43,7 @@ class AdminServer:
         health: Health,
         drain: Drain,
         queue: QueueHandlers,
+        handoff: HandoffHandlers,
         metrics: Callable[[], Awaitable[bytes]],
         config: Callable[[], dict[str, object]],
         status: StatusReport,
@@ -52,7 +54,7 @@ class AdminServer:
         self.application = application = web.Application(
             middlewares=[self._errors], client_max_size=LARGEST_BODY_BYTES
         )
-        application.add_routes([*self._routes(), *queue.routes()])
+        application.add_routes([*self._routes(), *queue.routes(), *handoff.routes()])
         self._runner = web.AppRunner(
             application, access_log=None, logger=_UNHEARD, shutdown_timeout=STOP_WITHIN_S
         )
@@ -109,9 +111,12 @@ class AdminServer:
 
     async def begin_drain(self, request: web.Request) -> web.Response:
         await self._access.demand(request)
+        peers = peers_of(await request.read())
         if not self._drain.active:
             self._drain.begin()
             self._log.emit("drain.started", epoch=self._drain.epoch, client=request.remote)
+        if peers is not None:
+            self._drain.give_to(peers)
         return await self.drain(request)
 
     async def cancel_drain(self, request: web.Request) -> web.Response:

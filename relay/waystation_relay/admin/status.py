@@ -78,6 +78,7 @@ class StatusReport:
                 "state": self._drain.state.value,
                 "epoch": self._drain.epoch,
                 "remaining": stats.messages,
+                **self._drain.progress(),
             },
             "routes": {
                 route.name: self._route(route.name, tallies.get(route.name, Tally()))

@@ -91,6 +91,12 @@ CATALOGUE: tuple[Metric, ...] = (
     # The process
     Metric("ready", G, "1 when the relay takes mail, as /readyz says."),
     Metric("drain_remaining", G, "Messages that keep a draining relay from being empty."),
+    Metric(
+        "handoff_messages_total",
+        C,
+        "Messages handed between relays (in, out), by result: accepted, duplicate, refused.",
+        ("direction", "result"),
+    ),
     Metric("config_info", G, "1; the hash of the configuration in force is the label.", ("hash",)),
     Metric("config_last_load_success", G, "1 when the latest document was taken, 0 when it was refused."),
     Metric("config_last_load_timestamp_seconds", G, "When the configuration in force was taken (Unix time)."),

@@ -42,6 +42,16 @@ EVENTS: tuple[Event, ...] = (
     Event("message.released", "A person released recipients; they are tried at once.", ("queue_id",)),
     Event("message.deleted", "A person deleted recipients; nobody is told.", ("queue_id", "reason")),
     Event(
+        "message.handed_off",
+        "Another relay of the pool has it on its disk; it left the queue here.",
+        ("queue_id", "peer"),
+    ),
+    Event(
+        "message.adopted",
+        "A draining relay handed it over; it is on disk here.",
+        ("queue_id", "client", "count", "size_bytes"),
+    ),
+    Event(
         "bounce.created",
         "A report to a sender or the postmaster was written.",
         ("queue_id", "kind", "to", "recipients", "count"),
@@ -76,6 +86,11 @@ EVENTS: tuple[Event, ...] = (
     ),
     Event("drain.started", "The relay takes no new sessions.", ("epoch", "client")),
     Event("drain.cancelled", "The relay takes sessions again.", ("epoch", "client")),
+    Event(
+        "handoff.failed",
+        "Another relay did not take what it was to be handed; all of it stays here.",
+        ("peer", "reason", "error", "count"),
+    ),
     # The process
     Event("relay.started", "The relay takes mail.", ("version", "hash")),
     Event("relay.stopping", "A signal, or a broken spool, ends the relay.", ("why",)),
@@ -126,6 +141,7 @@ FIELDS: dict[str, str] = {
     "lost": "messages that could not be read any more",
     "messages": "messages that could",
     "of": "the event's name",
+    "peer": "the relay that mail is handed to: its URL",
     "port": "the port",
     "protocol": "as in the Received field: ESMTP, ESMTPS…",
     "queue_id": "the message",

@@ -118,6 +118,12 @@ class Metrics(Collector):
     def commit(self, seconds: float) -> None:
         self._commits.observe(seconds)
 
+    # Handing over
+
+    def handoff(self, direction: str, result: str, count: int) -> None:
+        """``direction`` is in or out; ``result`` is accepted, duplicate or refused."""
+        self._counts["handoff_messages_total"].add((direction, str(result)), count)
+
     # Delivering
 
     def connection_opened(self) -> None:
