@@ -390,3 +390,15 @@ def test_a_pod_that_takes_no_mail_yet_is_explained(
     assert [event.reason for event in wishes.events if event.message.startswith("Ready")] == (
         [] if reason == "Starting" else [reason]
     )
+
+
+@pytest.mark.parametrize(("age_s", "reason"), [(2.0, "Starting"), (40.0, "ClaimPending")])
+def test_a_new_claim_may_take_its_time(age_s: float, reason: str) -> None:
+    """A volume is made on demand in seconds; an alarm at each start of a pod would be none."""
+    text = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+    pod = ObservedPod("outbound-0", 0, trouble="Unschedulable", trouble_message=text, created=NOW - age_s)
+    wishes = reconcile(dataclasses.replace(observed([pool_body(), stateful_set(1)]), pods=(pod,)))
+    assert wishes.pool_status is not None
+    (ready,) = [x for x in wishes.pool_status["conditions"] if x["type"] == "Ready"]
+    assert (ready["status"], ready["reason"]) == ("False", reason)
+    assert [event.reason for event in wishes.events] == ([] if reason == "Starting" else [reason])

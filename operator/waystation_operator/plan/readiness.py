@@ -19,6 +19,7 @@ from waystation_operator.plan.report import RelayReport
 from waystation_operator.plan.scaling import Scale, report
 
 STARTS_WITHIN_S = 120.0
+BINDS_WITHIN_S = 30.0  # a new claim is pending at first, wherever volumes are made on demand
 
 # The kubelet's and the scheduler's words → ours.
 _TROUBLES = {
@@ -60,7 +61,8 @@ def trouble(observed: Observed, pod: ObservedPod) -> Trouble | None:
     if pod.trouble:
         reason = _TROUBLES.get(pod.trouble, "PodFailing")
         if reason == "Unschedulable" and _claim_is_pending(observed, pod):
-            reason = "ClaimPending"
+            is_being_made = observed.now - pod.created < BINDS_WITHIN_S
+            reason = "Starting" if is_being_made else "ClaimPending"
         return Trouble(reason, f"{pod.trouble}: {pod.trouble_message}".rstrip(": "))
     said = observed.relays.get(pod.name)
     if isinstance(said, RelayReport):
