@@ -67,7 +67,7 @@ from waystation_relay.routing.resolvers import Resolvers
 from waystation_relay.spool.spool import Spool
 from waystation_relay.spool.values import SpoolError, SpoolFailure, SpoolLimits
 
-STOP_WITHIN_S = 45.0  # with the grace before it well below a pod's terminationGracePeriodSeconds, 60
+STOP_WITHIN_S = 45.0  # with the grace before it well below a pod's terminationGracePeriodSeconds, 75
 AT_ONCE_S = 5.0
 RESTART_TASK_S = 1.0
 STANDARD_OUTPUT = 1

@@ -30,7 +30,8 @@ Message = dict[str, Any]
     "  waystation queue list --domain example.com --older-than 2h\n"
     "  waystation queue show 1KA3ZQ9W0TH-7F2QX\n"
     "  waystation queue retry --reason greylisted\n"
-    "  waystation queue hold --sender news@shop.example --reason 'asked by legal'",
+    "  waystation queue hold --sender news@shop.example --reason 'asked by legal'\n"
+    "  kubectl exec -n mail outbound-0 -- waystation queue list   (in a cluster)",
 )
 def command() -> None:
     """Look at the queue and change it.
