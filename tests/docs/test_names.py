@@ -65,7 +65,7 @@ METRICS = {PREFIX + x.name for x in OF_RELAY} | {OPERATOR_PREFIX + x.name for x 
 LOGGED = {x.name for x in EVENTS} | {x.event for x in LINES}
 STEPS = {
     step
-    for module in (ROOT / "relay" / "waystation_relay" / "spool").glob("*.py")
+    for module in (ROOT / "relay" / "waystation_relay").rglob("*.py")
     for step in re.findall(r'reach\("([a-z_.]+)"', module.read_text(encoding="utf-8"))
 }
 # A field is also known by the end of its path: `queue.size` is `spec.queue.size`.
