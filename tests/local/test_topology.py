@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.local.worlds import plans, pool, route, secret
 
@@ -15,6 +16,7 @@ from waystation_contract.model import (
     Quarantine,
     Reject,
     SmartHost,
+    Unavailable,
     UpstreamTLS,
 )
 from waystation_operator.local.layout import Layout
@@ -59,8 +61,16 @@ def test_sink_leaves_verdicts(text: str, kind: type[Backend]) -> None:
 
 
 def test_every_kind_of_backend_is_decided_on() -> None:
-    """A new kind of backend must not slip past the sink: it is either a delivery or a verdict."""
-    assert set(Backend.__args__) == {MX, SmartHost, LMTP, Reject, Discard, Quarantine}
+    """A new kind of backend must not slip past the sink: it delivers, is a verdict, or cannot be had."""
+    assert set(Backend.__args__) == {MX, SmartHost, LMTP, Reject, Discard, Quarantine, Unavailable}
+
+
+def test_sink_leaves_what_is_not_ready() -> None:
+    """Mail that would wait in a cluster waits here, too."""
+    (only,) = planned("[{mx: {}}]").routes
+    waiting = msgspec.structs.replace(only, backends=(Unavailable(reason="SecretNotFound"),))
+    document = msgspec.structs.replace(planned("[{mx: {}}]"), routes=(waiting,))
+    assert to_sink(document, "127.0.0.1", 5025) == document
 
 
 def test_changed_documents_are_still_valid() -> None:

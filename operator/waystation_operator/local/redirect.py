@@ -10,7 +10,7 @@ from waystation_contract.model import LMTP, MX, Backend, Document, SmartHost, Up
 def to_sink(document: Document, host: str, port: int) -> Document:
     """Every delivery goes to the sink instead, so that nothing leaves the machine.
 
-    Reject, discard and quarantine stay: they deliver nowhere. Priorities and
+    Reject, discard and quarantine stay, as does what is not ready: they deliver nowhere. Priorities and
     weights stay too, so that the routes read as before.
     """
 
