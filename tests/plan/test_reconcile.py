@@ -402,3 +402,15 @@ def test_a_new_claim_may_take_its_time(age_s: float, reason: str) -> None:
     (ready,) = [x for x in wishes.pool_status["conditions"] if x["type"] == "Ready"]
     assert (ready["status"], ready["reason"]) == ("False", reason)
     assert [event.reason for event in wishes.events] == ([] if reason == "Starting" else [reason])
+
+
+def test_a_pool_that_cannot_start_names_what_it_lacks() -> None:
+    """The column of kubectl get tells which Secret is to be created, without another look."""
+    body = pool_body()
+    body["spec"]["listeners"][0]["tls"] = {"mode": "Required", "secretName": "relay-tls"}
+    status = reconcile(observed([body])).pool_status
+    assert status is not None
+    said = {x["type"]: (x["reason"], x["message"]) for x in status["conditions"]}
+    for type_, reason in (("Programmed", "NotResolved"), ("Ready", "NotProgrammed")):
+        assert said[type_][0] == reason
+        assert "create Secret mail/relay-tls with the keys tls.crt and tls.key" in said[type_][1]

@@ -13,7 +13,7 @@ from waystation_operator.api.objects import RelayPool
 from waystation_operator.plan.conditions import Condition, judged
 from waystation_operator.plan.manifests import names, secrets
 from waystation_operator.plan.observed import Observed, ObservedPod
-from waystation_operator.plan.reading import named_pools
+from waystation_operator.plan.reading import named_pools, problems_text
 from waystation_operator.plan.relayconfig import Plan, plan_pool
 from waystation_operator.plan.scaling import Scale, report
 
@@ -43,7 +43,9 @@ def planned(observed: Observed) -> Planned:
         )
         return Planned(plan, obstacle=judged("Programmed", "False", "SecretForbidden", text))
     if plan.document is None:
-        return Planned(plan, obstacle=judged("Programmed", "False", "NotResolved"))
+        own = [problem for problem in plan.problems if problem.resource == pool.identity]
+        text = f"{pool.identity}: {problems_text(own)}"
+        return Planned(plan, obstacle=judged("Programmed", "False", "NotResolved", text))
     size = secrets.size_bytes(plan.document, plan.files)
     if size > secrets.MOST_BYTES:
         text = (
