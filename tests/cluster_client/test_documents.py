@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from tests.support.tables import DOCS, table
 
 from waystation_operator.cluster import permissions
-from waystation_operator.cluster.log import LINES
+from waystation_operator.cluster.log import LINES, LOGGERS
 from waystation_operator.cluster.metrics import CATALOGUE, PREFIX, Metrics, Row, Type
 from waystation_operator.cluster.permissions import Rule
 
@@ -75,7 +75,7 @@ def test_every_line_of_the_log_is_written_somewhere() -> None:
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "emit"
         if call.args and isinstance(call.args[0], ast.Constant)
     }
-    assert written | {"library"} == {line.event for line in LINES}
+    assert written | {"library", *LOGGERS.values()} == {line.event for line in LINES}
 
 
 PERMISSIONS = (

@@ -1,7 +1,8 @@
 """The operator's log: one JSON object a line, on standard output. docs/operator.md shows the table.
 
-What libraries log comes as lines of the event ``library``. A blocked reader
-blocks the operator: it has no mail to delay.
+What libraries log comes as lines of the event ``library``; probes know nothing
+of a cluster and log in the same way, under an event of their own. A blocked
+reader blocks the operator: it has no mail to delay.
 """
 
 import datetime
@@ -49,10 +50,16 @@ LINES: tuple[Line, ...] = (
     Line("status.written", "A status was written; conditions tells what it says now."),
     Line("relay.called", "A relay was asked to load its configuration, to drain, or not to."),
     Line("relay.silent", "A relay could not be asked; error tells why.", logging.WARNING),
+    Line(
+        "server.tried",
+        "A probe of a server that routes name has another result than before; info when the server works.",
+        logging.WARNING,
+    ),
     Line("event.refused", "A Kubernetes Event could not be written.", logging.WARNING),
     Line("library", "A line of a library, such as kopf.", logging.WARNING),
 )
 
+LOGGERS = {"waystation_operator.probe.watch": "server.tried"}
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _BY_NAME = {line.event: line for line in LINES}
 
@@ -95,4 +102,4 @@ class Bridge(logging.Handler):
         fields: dict[str, object] = {"logger": record.name, "text": text}
         if record.exc_info and record.exc_info[1] is not None:
             fields["error"] = repr(record.exc_info[1])
-        self._log.write(record.levelno, "library", fields)
+        self._log.write(record.levelno, LOGGERS.get(record.name, "library"), fields)
