@@ -91,3 +91,16 @@ def test_a_claim_that_cannot_grow_is_told(body: Body, ungrown: dict[str, str], s
 def test_other_claims_are_healthy(body: Body, ungrown: dict[str, str]) -> None:
     """What is on its way, or was trouble once, is none."""
     assert queue_healthy(body, ungrown)["status"] == "True"
+
+
+def test_a_claim_that_cannot_grow_is_told_without_any_report() -> None:
+    """It does not take a relay that answers to know of it."""
+    world = dataclasses.replace(
+        read(golden.WORLDS / "running.yaml"),
+        claims=(reading.claim(claim("5Gi", "5Gi")),),
+        ungrown={"queue-outbound-0": NOT_EXPANDABLE},
+        relays={},
+    )
+    status = reconcile(world).pool_status
+    assert status is not None
+    assert [x["reason"] for x in status["conditions"] if x["type"] == "QueueHealthy"] == ["ClaimNotGrown"]

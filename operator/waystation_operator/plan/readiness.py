@@ -146,14 +146,15 @@ def _ungrown(observed: Observed) -> Iterator[str]:
 
 def queue_healthy(observed: Observed) -> Condition:
     said = {pod.name: found for pod in observed.pods if (found := report(observed, pod.name)) is not None}
-    if not said:
+    stuck = list(_ungrown(observed))
+    if not said and not stuck:
         return judged("QueueHealthy", "Unknown", "Unreported")
     for reason, words, text in _UNHEALTHY:
         which = [name for name, found in said.items() if any(word in found.reasons for word in words)]
         if which:
             remedy = ROWS["QueueHealthy", "False", reason].remedy
             return judged("QueueHealthy", "False", reason, f"{', '.join(which)}: {text}; {remedy}")
-    if stuck := list(_ungrown(observed)):
+    if stuck:
         remedy = ROWS["QueueHealthy", "False", "ClaimNotGrown"].remedy
         return judged("QueueHealthy", "False", "ClaimNotGrown", f"{'; '.join(stuck)}; {remedy}")
     pool = observed.pool.pool
