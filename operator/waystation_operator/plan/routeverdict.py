@@ -135,16 +135,16 @@ class Court:
         yield delivering(spec, whole, findings, asked=asked, now=self.now)
 
 
+_SAYS_LITTLE = {"NotProgrammed": "no pod has the route", "NoMailYet": "no mail yet"}
+
+
 def _explained(condition: Condition, *causes: Condition) -> Condition:
-    """A route that no pod has says why at once: it is the message that ``kubectl get -o wide`` shows."""
-    cause = next(
-        (cause for cause in causes if cause.status == "False" and cause.reason != "Conflicted"), None
-    )
-    if condition.reason != "NotProgrammed" or cause is None:
+    """A route that gets no mail says why at once: it is the message that ``kubectl get -o wide`` shows."""
+    cause = next((cause for cause in causes if cause.status == "False"), None)
+    if condition.reason not in _SAYS_LITTLE or cause is None:
         return condition
-    return judged(
-        condition.type, condition.status, condition.reason, f"no pod has the route; {cause.message}"
-    )
+    text = f"{_SAYS_LITTLE[condition.reason]}; {cause.message}"
+    return judged(condition.type, condition.status, condition.reason, text)
 
 
 def places(route: ObservedRoute, pool: Identity) -> list[int]:
