@@ -9,13 +9,14 @@ def test_rebooted_node_brings_its_mail_back(cluster: Cluster, stage: Stage) -> N
     """Kubelet, containerd and all pods' processes killed at once: what was accepted is on the claims."""
     claims = objects(cluster, stage, "pvc")
     with stage.mail("reboot", POOL) as flow:
-        flow.wait_for_arrived(40)
-        counts = {name: restarts(pod) for name, pod in stage.pods(POOL).items()}
-        cluster.crash_node()
-        cluster.restart_node()
-        for pod, count in counts.items():
-            stage.wait_for_restart(pod, count)
-        flow.wait_for_arrived(40)
+        with stage.traffic.held():
+            flow.wait_for_accepted(60)
+            counts = {name: restarts(pod) for name, pod in stage.pods(POOL).items()}
+            cluster.crash_node()
+            cluster.restart_node()
+            for pod, count in counts.items():
+                stage.wait_for_restart(pod, count)
+        flow.wait_for_arrived(100)
     assert identities(objects(cluster, stage, "pvc")) == identities(claims)
     stage.wait_until_well(POOL)
 

@@ -3,34 +3,31 @@
 from tests.cluster.client import Body, Cluster
 from tests.cluster.e2e.trouble.stage import Stage, is_ready
 
-FULL_BYTES = 64_000
+from waystation_operator.api.relaypool import container_port
+
+LARGE_BYTES = 64_000
 
 
 def test_full_queue_takes_no_more_and_recovers(cluster: Cluster, stage: Stage) -> None:
     """Clients are asked to come again, the pool says why, and when mail leaves again all of it arrives."""
     stage.make_pool("small", queue={"size": "16Mi", "fullAtPercent": 50})
     address = stage.pods("small")["small-0"]["status"]["podIP"]
-    container_port = 2525
-    stage.traffic.hold = True
-    try:
-        with stage.traffic.flow(
-            "full",
-            lambda: address,
-            port=container_port,
-            size_bytes=FULL_BYTES,
-            queued=lambda: stage.queued("small"),
-        ) as flow:  # to the pod itself: the Service leaves it out when it is full
+    with stage.traffic.flow(
+        "full",
+        lambda: address,
+        port=container_port(25),
+        size_bytes=LARGE_BYTES,
+        queued=lambda: stage.queued("small"),
+    ) as flow:  # to the pod itself: the Service leaves it out when it is full
+        with stage.traffic.held():
             stage.wait_for_reason("small", "QueueHealthy", "Full")
             stage.wait_for_reason("small", "Ready", "QueueFull")
             assert not is_ready(stage.pods("small")["small-0"])
             assert flow.setbacks["452"], str(flow)
-            stage.traffic.hold = False
-            flow.wait_for_accepted(40)
-            stage.wait_for_reason("small", "QueueHealthy", "Healthy")
-            stage.wait_until_well("small")
-        assert set(flow.setbacks) <= {"452", "421"}, str(flow)
-    finally:
-        stage.traffic.hold = False
+        flow.wait_for_accepted(40)
+        stage.wait_for_reason("small", "QueueHealthy", "Healthy")
+        stage.wait_until_well("small")
+    assert set(flow.setbacks) <= {"452", "421"}, str(flow)
     cluster.delete("relaypool", "small", stage.namespace)
 
 
@@ -42,8 +39,7 @@ def test_pod_with_mail_is_not_removed(cluster: Cluster, stage: Stage) -> None:
         stage.change("relaypool", "elastic", {"replicas": 3})
         stage.wait_until_ready("elastic-2")
         stage.wait_until_well("elastic")
-        stage.traffic.hold = True
-        try:
+        with stage.traffic.held():
             flow.wait_for_accepted(60)
             stage.change("relaypool", "elastic", {"replicas": 1})
             condition = stage.wait_for_reason("elastic", "ScalingDown", "Draining")
@@ -51,8 +47,6 @@ def test_pod_with_mail_is_not_removed(cluster: Cluster, stage: Stage) -> None:
             flow.wait_for_accepted(60)  # by the one that stays
             assert set(stage.pods("elastic")) == {"elastic-0", "elastic-1", "elastic-2"}
             assert "messages left" in condition["message"]
-        finally:
-            stage.traffic.hold = False
         cluster.wait_for(
             lambda: set(stage.pods("elastic")) == {"elastic-0"},
             "the others to go",

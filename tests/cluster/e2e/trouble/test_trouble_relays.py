@@ -10,19 +10,31 @@ from tests.cluster.e2e.trouble.stage import Stage, exit_codes, identities
 PODS = (f"{POOL}-0", f"{POOL}-1")
 
 
-def test_killed_relays_lose_nothing(stage: Stage) -> None:
-    """kill -9 of one relay, of the other, and of both at once, while mail comes in."""
-    before = identities(stage.pods(POOL))
-    with stage.mail("kill", POOL) as flow:
-        for victims in ((PODS[0],), (PODS[1],), PODS):
+def test_killed_relays_lose_nothing(cluster: Cluster, stage: Stage) -> None:
+    """kill -9 of one relay, of the other, and, with mail in the queues, of both at once."""
+    stage.make_pool(
+        "killed", replicas=2
+    )  # new pods: the kubelet lets those wait that have been restarted often
+    before = identities(stage.pods("killed"))
+    with stage.mail("killed", "killed") as flow:
+        for victim in before:
             flow.wait_for_arrived(40)
-            counts = {pod: stage.restarts(pod) for pod in victims}
-            for pod in victims:
-                stage.kill_process(pod)
-            for pod, count in counts.items():
-                stage.wait_for_restart(pod, count)
+            kill(stage, victim)
+        with stage.traffic.held():
+            flow.wait_for_accepted(60)
+            kill(stage, *before)
+            flow.wait_for_accepted(40)
     assert flow.setbacks, "nobody noticed: the kills did not hit anything"
-    assert identities(stage.pods(POOL)) == before  # in the same pods, on the same claims
+    assert identities(stage.pods("killed")) == before  # in the same pods, on the same claims
+    cluster.delete("relaypool", "killed", stage.namespace)
+
+
+def kill(stage: Stage, *pods: str) -> None:
+    counts = {pod: stage.restarts(pod) for pod in pods}
+    for pod in pods:
+        stage.kill_process(pod)
+    for pod, count in counts.items():
+        stage.wait_for_restart(pod, count)
 
 
 def test_new_image_is_rolled_out_under_load(cluster: Cluster, stage: Stage, images: dict[str, str]) -> None:
@@ -56,11 +68,12 @@ def test_evicted_relay_comes_back_with_its_mail(cluster: Cluster, stage: Stage) 
     before = stage.wait_until_ready(first)["metadata"]["uid"]
     claim = (cluster.get("pvc", f"queue-{first}", stage.namespace) or {})["metadata"]["uid"]
     with exit_codes(cluster, stage.namespace) as codes, stage.mail("evict", POOL) as flow:
-        flow.wait_for_arrived(40)
-        evict(stage, first)
-        with pytest.raises(KubectlError, match="disruption budget"):
-            evict(stage, second)
-        stage.wait_until_ready(first, but_not=before)
+        with stage.traffic.held():
+            flow.wait_for_accepted(60)
+            evict(stage, first)
+            with pytest.raises(KubectlError, match="disruption budget"):
+                evict(stage, second)
+            stage.wait_until_ready(first, but_not=before)
         flow.wait_for_arrived(40)
         ended = codes()[first]
     assert ended == {"0"}

@@ -2,7 +2,7 @@
 
 The generator is a client as it should be: it takes every temporary refusal and
 every broken connection as a reason to come again, until it hears 250. The sink
-is the next hop; told to ``hold``, it defers everything. Both run in one thread
+is the next hop; while it is ``held`` it defers everything. Both run in one thread
 of the test's process whose sockets are in the cluster's network, on the node:
 nothing that happens to pods or to Kubernetes touches them.
 
@@ -94,7 +94,7 @@ class Traffic:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._flows: dict[str, Flow] = {}
-        self.hold = False
+        self._held = False
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._up = threading.Event()
@@ -116,6 +116,15 @@ class Traffic:
     def flows(self) -> list[Flow]:
         """All there were, the latest last."""
         return list(self._flows.values())
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The sink takes nothing, so that mail waits in queues."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
 
     @contextmanager
     def flow(
@@ -180,7 +189,7 @@ class Traffic:
     async def handle_RCPT(  # noqa: N802 -- aiosmtpd's name for it
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
-        if self.hold:
+        if self._held:
             return "451 4.3.0 not now"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 ok"
