@@ -1,4 +1,4 @@
-"""Two relays of a pool, as real processes: one that leaves and one that stays. Nothing of theirs is deliverable."""
+"""Two relays of a pool, as real processes: one leaves, one stays, and nothing of theirs is deliverable."""
 
 import json
 import smtplib

@@ -5,10 +5,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.handoff.pair import drain, feed, ids, known, listed, relay_in, wait_empty
-from tests.support.relay import RelayProcess, route, to
+from tests.handoff.pair import (
+    LATER,
+    drain,
+    feed,
+    ids,
+    known,
+    listed,
+    progress,
+    relay_in,
+    url,
+    wait_empty,
+)
+from tests.support.ports import free_port
+from tests.support.relay import RelayProcess, listener, route, to
 from tests.support.sink import Sink
 from tests.support.waiting import until
+
+from waystation_contract.model import Limits, Queue
 
 
 @pytest.fixture
@@ -67,3 +81,54 @@ def test_what_was_handed_over_is_delivered_whole(leaving: RelayProcess, staying:
             for letter, domain in (("n", "next"), ("m", "other"))
         }
     assert ids(staying) == []
+
+
+def test_a_full_relay_takes_nothing(leaving: RelayProcess, tmp_path: Path) -> None:
+    """Its own rules for new mail count: everything stays where it is, until there is room."""
+    with relay_in(tmp_path, "pool-2", queue=Queue(max_bytes=2**20, full_at_percent=50)) as full:
+        full.start()
+        feed(full, 1, content="x" * 78 + "\r\n" + ("y" * 78 + "\r\n") * 8_000)
+        assert full.get("/readyz")[0] == 503
+        feed(leaving, 5)
+        before = ids(leaving)
+        drain(leaving, full)
+        until(lambda: progress(leaving)["peers"] == {url(full): "full"}, "the refusal")
+        assert ids(leaving) == before
+        full.queue("delete", "--all")
+        wait_empty(leaving)
+        assert ids(full) == before
+
+
+def test_cancelled_in_the_middle(leaving: RelayProcess, staying: RelayProcess) -> None:
+    """What has left is at the other relay, the rest is here, and the relay takes mail again."""
+    feed(leaving, 400, content="x" * 70 + ("y" * 70 + "\r\n") * 1_000)
+    before = known(leaving)
+    drain(leaving, staying)
+    until(lambda: progress(leaving)["handed_off"] > 0, "some to be handed over", every_s=0.001)
+    leaving.request("DELETE", "/drain")
+    assert leaving.get("/readyz")[0] == 200
+    until(lambda: not any(message["active"] for message in listed(leaving)), "batches to be settled")
+    here, there = known(leaving), known(staying)
+    assert {**here, **there} == before
+    assert not here.keys() & there.keys()
+    drain(leaving, staying)
+    wait_empty(leaving)
+    assert known(staying) == before
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    """Messages of 50 MB pass through both relays in pieces."""
+    size = 50 * 2**20
+    fields = {"limits": Limits(max_message_bytes=2 * size)}
+    with relay_in(tmp_path, "pool-1") as leaving, relay_in(tmp_path, "pool-0") as staying:
+        for relay in (leaving, staying):
+            relay.configure(route(to(free_port()), retry=LATER), listeners=(listener(relay.port, **fields),))
+            relay.start()
+        feed(leaving, 2, content="0123456789abcde\r\n" * (size // 17))
+        before = known(leaving)
+        peaks = [peak_bytes(relay) for relay in (leaving, staying)]
+        drain(leaving, staying)
+        wait_empty(leaving)
+        assert known(staying) == before
+        grown = [peak_bytes(relay) - peak for relay, peak in zip((leaving, staying), peaks, strict=True)]
+        assert max(grown) < 16 * 2**20, grown

@@ -14,12 +14,14 @@ Errors
 
 import enum
 import math
+import re
 import struct
 import zlib
 from collections.abc import Iterator
 
 import msgspec
 
+from waystation_relay.mail.envelope import Envelope
 from waystation_relay.spool.adopt import Adoption
 from waystation_relay.spool.identity import is_queue_id
 
@@ -29,6 +31,7 @@ FRAME = struct.Struct(">II")
 END = FRAME.pack(0, 0)
 LARGEST_BYTES = 16 * 2**20  # of a frame: recipients by the hundred thousand, each with what was said of it
 LATEST = 253_402_300_799.0  # the end of the year 9999
+BREAK = re.compile("[\r\n\0]")
 
 
 class Malformed(Exception):  # noqa: N818 -- the word for what it is
@@ -148,6 +151,8 @@ def _wrong(parcel: Parcel) -> str:
         return "has nobody to go to, or somebody twice"
     if not 0 <= min(numbers) <= max(numbers) < len(what.envelope.recipients):
         return "goes to somebody whom its envelope does not name"
+    if any(BREAK.search(text) for text in _spoken(what.envelope)):
+        return "says more than one line where it may say one"
     if not all(math.isfinite(t) and 0.0 <= t <= LATEST for t in times):
         return "is of no time"
     if not (0 <= parcel.size_bytes < 2**40 and 0 <= parcel.crc32 < 2**32):
@@ -155,3 +160,12 @@ def _wrong(parcel: Parcel) -> str:
     if any(progress.attempts < 0 for progress in what.pending):
         return "was attempted less than never"
     return ""
+
+
+def _spoken(envelope: Envelope) -> Iterator[str]:
+    """What becomes part of a command to the next server."""
+    yield envelope.reverse_path
+    yield envelope.envid or ""
+    for recipient in envelope.recipients:
+        yield recipient.address
+        yield recipient.orcpt or ""

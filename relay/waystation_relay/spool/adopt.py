@@ -40,7 +40,7 @@ FORGET = (
 )
 
 
-class Adoption(msgspec.Struct, frozen=True):
+class Adoption(msgspec.Struct, frozen=True, array_like=True):
     """What comes with the body. ``pending``: recipients still to be delivered, as far as they had come."""
 
     name: str
