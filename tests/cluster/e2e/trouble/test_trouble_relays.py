@@ -12,9 +12,8 @@ PODS = (f"{POOL}-0", f"{POOL}-1")
 
 def test_killed_relays_lose_nothing(cluster: Cluster, stage: Stage) -> None:
     """kill -9 of one relay, of the other, and, with mail in the queues, of both at once."""
-    stage.make_pool(
-        "killed", replicas=2
-    )  # new pods: the kubelet lets those wait that have been restarted often
+    # New pods, since the kubelet lets those wait that have been restarted often.
+    stage.make_pool("killed", replicas=2)
     before = identities(stage.pods("killed"))
     with stage.mail("killed", "killed") as flow:
         for victim in before:
