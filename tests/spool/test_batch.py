@@ -11,7 +11,7 @@ from tests.support.spools import ORIGIN, TINY, envelope
 from waystation_relay.spool.batch import CALL, Inbox
 from waystation_relay.spool.draft import Draft, Flow
 from waystation_relay.spool.index import Change
-from waystation_relay.spool.operations import Accept, Entry, Settle, Stop, Wake, Write
+from waystation_relay.spool.operations import Accept, Entry, Operation, Settle, Stop, Wake, Write
 from waystation_relay.spool.values import Tuning
 
 PATIENT = msgspec.structs.replace(TINY, gather_s=5.0, patient_s=5.0)  # far longer than any of these tests
@@ -198,7 +198,8 @@ def test_nothing_is_left_waiting_for_a_call() -> None:
     taken: list[object] = []
 
     def write() -> None:
-        while not (taken and isinstance(taken[-1], Stop)):
+        batch: list[Operation] = []
+        while not any(isinstance(operation, Stop) for operation in batch):
             batch = box.take(None)
             taken.extend(batch)
             for operation in batch:

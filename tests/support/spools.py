@@ -35,6 +35,8 @@ TINY = Tuning(
     stream_sync_bytes=1_000,
     batch_operations=50,
     batch_bytes=10_000,
+    gather_s=0.0,
+    patient_s=0.0,
     checkpoint_pages=20,
     probe_interval_s=0.01,
 )
