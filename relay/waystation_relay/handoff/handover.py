@@ -26,7 +26,7 @@ from waystation_relay.handoff.courier import Courier, Item, Lost, Unsent
 from waystation_relay.handoff.parcel import Parcel
 from waystation_relay.handoff.peers import Peer, Peers
 from waystation_relay.handoff.ports import HandoffMetrics
-from waystation_relay.handoff.words import Answer, Hello, Verdict
+from waystation_relay.handoff.words import Answer, Verdict
 from waystation_relay.mail.message import Message
 from waystation_relay.spool.adopt import Adoption
 from waystation_relay.spool.bodies import BodyFile
@@ -110,23 +110,26 @@ class Handover:
 
     async def run(self) -> None:
         """Until cancelled."""
+        loop = asyncio.get_running_loop()
         try:
             while True:
                 await self._wanted.wait()
-                began, before = self._clock.monotonic(), self._handed_off
+                began, before = loop.time(), self._handed_off
                 with contextlib.suppress(SpoolUnavailable):  # the spool tells; its disk may come back
                     await self._sweep()
                 if self._handed_off == before:  # not to do nothing but look through a long queue
-                    await asyncio.sleep(max(self._pause_s, self._clock.monotonic() - began))
+                    await asyncio.sleep(max(self._pause_s, loop.time() - began))
         finally:
             await self._courier.close()
 
     async def _sweep(self) -> None:
         """Once through the queue."""
         after, unreadable = 0, 0
-        async with asyncio.TaskGroup() as sending:
-            while self._wanted.is_set():
-                await self._ask()
+        async with asyncio.TaskGroup() as work:
+            asked = self._ask(work)
+            if asked and not self._peers.is_any_open():
+                await asyncio.wait(asked)
+            while self._wanted.is_set() and self._peers.is_any_open():
                 page = await self._spool.find(Query(), PAGE, after)
                 if not page:
                     self._unreadable = unreadable
@@ -135,23 +138,24 @@ class Handover:
                 unreadable += sum(not is_readable(message) for message in page)
                 for batch in self._batches(page):
                     await self._slots.acquire()
-                    sending.create_task(self._give_one(batch.peer, batch.messages))
+                    giving = work.create_task(self._give_one(batch.peer, batch.messages))
+                    giving.add_done_callback(lambda _: self._slots.release())  # also of one that never began
+                self._ask(work)
 
-    async def _ask(self) -> None:
-        """Those that took nothing, whether they do now."""
-        peers = self._peers.to_ask(self._clock.monotonic())
-        for peer, hello in zip(
-            peers, await asyncio.gather(*[self._courier.ask(peer.url) for peer in peers]), strict=True
-        ):
-            if isinstance(hello, Hello) and not hello.refusal:
-                if hello.spool == self._spool.tag:
-                    self._peers.refused(peer, "itself", self._clock.monotonic())
-                else:
-                    self._peers.welcomed(peer, hello.spool)
-            elif isinstance(hello, Hello):
-                self._peers.refused(peer, hello.refusal, self._clock.monotonic())
-            else:
-                self._fail(peer, hello.reason, hello.text, 0)
+    def _ask(self, work: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Those that took nothing, whether they do now. One that hangs delays nobody else's mail."""
+        return [work.create_task(self._ask_one(peer)) for peer in self._peers.to_ask(self._clock.monotonic())]
+
+    async def _ask_one(self, peer: Peer) -> None:
+        hello = await self._courier.ask(peer.url)
+        if isinstance(hello, Unsent):
+            self._fail(peer, hello.reason, hello.text, 0)
+            return
+        reason = "itself" if hello.spool == self._spool.tag else hello.refusal
+        if reason:
+            self._peers.refused(peer, reason, self._clock.monotonic())
+        else:
+            self._peers.welcomed(peer, hello.spool)
 
     def _batches(self, page: Sequence[Message]) -> "Iterator[Batch]":
         """Looked at again when it is their turn: the page may be old by then."""
@@ -176,8 +180,6 @@ class Handover:
                 await self._give(peer, batch)
         except SpoolUnavailable:
             pass  # as in ``run``
-        finally:
-            self._slots.release()
 
     async def _give(self, peer: Peer, batch: list[Message]) -> None:
         flights = {
@@ -204,7 +206,6 @@ class Handover:
             match answer:
                 case Answer():
                     self._peers.unstick(names)
-                    self._peers.answered(peer)
                     reach("handoff.answered")
                     await self._heard(peer, answer, flights)
                 case Unsent(reason=reason, text=text):
@@ -221,16 +222,20 @@ class Handover:
 
     async def _heard(self, peer: Peer, answer: Answer, flights: dict[str, Flight]) -> None:
         """What is there leaves here, by one commit; what was refused stays."""
-        leaving = []
+        leaving, reason = [], ""
         counts: collections.Counter[str] = collections.Counter()
         for result in answer.results:
             counts[result.verdict] += 1
             if result.verdict is Verdict.REFUSED:
                 self._refused[result.reason] += 1
-                self._peers.refused(peer, result.reason, self._clock.monotonic())
+                reason = result.reason
                 continue
             flight = flights.pop(result.name)
             leaving.append((flight.message.queue_id, self._claims.settle(flight)))
+        if reason:
+            self._peers.refused(peer, reason, self._clock.monotonic())
+        else:
+            self._peers.answered(peer)
         for verdict, count in counts.items():
             self._metrics.handoff("out", verdict, count)
         for queue_id, settled in leaving:

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 FIRST_S, MOST_S = 1.0, 30.0
 STICK_S = 120.0
+ASKING_S = 30.0  # within which an answer, or that there is none, is certainly known
+MOST_STUCK = 10_000  # before those of long ago are swept out
 UNASKED = "not asked yet"
 
 
@@ -48,7 +50,14 @@ class Peers:
         return iter(self._peers.values())
 
     def to_ask(self, now: float) -> list[Peer]:
-        return [peer for peer in self._peers.values() if peer.reason and peer.ask_at <= now]
+        """Whose word is missing or old; each is told of once, until it is known what it said."""
+        found = [peer for peer in self._peers.values() if peer.reason and peer.ask_at <= now]
+        for peer in found:
+            peer.ask_at = now + ASKING_S
+        return found
+
+    def is_any_open(self) -> bool:
+        return any(not peer.reason for peer in self._peers.values())
 
     def welcomed(self, peer: Peer, tag: str) -> None:
         peer.tag, peer.reason = tag, ""
@@ -74,6 +83,8 @@ class Peers:
 
     def stick(self, names: Iterable[str], peer: Peer, now: float) -> None:
         """They may be there soon. What already sticks to this relay does so no longer for that."""
+        if len(self._stuck) > MOST_STUCK:
+            self._stuck = {name: at for name, at in self._stuck.items() if at[1] + self._stick_s > now}
         for name in names:
             if name not in self._stuck or self._stuck[name][0] != peer.tag:
                 self._stuck[name] = peer.tag, now + self._stick_s
