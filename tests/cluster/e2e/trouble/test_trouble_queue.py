@@ -14,7 +14,7 @@ def test_full_queue_takes_no_more_and_recovers(cluster: Cluster, stage: Stage) -
     address = stage.pods("small")["small-0"]["status"]["podIP"]
     with stage.traffic.flow(
         "full",
-        lambda: address,
+        address,
         port=container_port(25),
         size_bytes=LARGE_BYTES,
         queued=lambda: stage.queued("small"),

@@ -46,7 +46,6 @@ class Flow:
     refused: dict[int, str] = field(default_factory=dict)
     setbacks: collections.Counter[str] = field(default_factory=collections.Counter)
     arrivals: collections.Counter[int] = field(default_factory=collections.Counter)
-    started: int = 0
     stopping: bool = False
 
     def sender(self, number: int) -> str:
@@ -84,7 +83,7 @@ class Flow:
         setbacks = ", ".join(f"{count} x {what}" for what, count in sorted(self.setbacks.items()))
         return (
             f"{self.name}: {len(self.accepted)} mails accepted, {len(self.arrivals)} arrived, "
-            f"{self.duplicates} of them twice; setbacks of the client: {setbacks or 'none'}"
+            f"{self.duplicates} duplicates; setbacks of the client: {setbacks or 'none'}"
         )
 
 
@@ -130,7 +129,7 @@ class Traffic:
     def flow(
         self,
         name: str,
-        address: Callable[[], str],
+        address: str,
         *,
         port: int = 25,
         per_s: float = 40.0,
@@ -139,8 +138,8 @@ class Traffic:
         within_s: float = 120.0,
     ) -> Iterator[Flow]:
         """Mail flows from here to the end of the block; then all mails that were started have to be
-        accepted, and to arrive, within a deadline. ``address`` is asked at each attempt; ``queued``
-        gives the senders of what the relays' queues show, to tell what waits from what is lost."""
+        accepted, and to arrive, within a deadline. ``queued`` gives the senders of what the relays'
+        queues show, to tell what waits from what is lost."""
         assert name not in self._flows, f"a flow {name} was there before"
         flow = self._flows[name] = Flow(name)
         source = self._source(flow, address, port, per_s, b"x" * 70 + b"\r\n", size_bytes)
@@ -181,7 +180,8 @@ class Traffic:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks, timeout=5) if tasks else None
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)
 
     def _session(self) -> SMTP:
         return SMTP(self, hostname="sink", data_size_limit=2**20, loop=self._loop)
@@ -201,7 +201,7 @@ class Traffic:
         return "250 2.0.0 kept"
 
     async def _source(
-        self, flow: Flow, address: Callable[[], str], port: int, per_s: float, line: bytes, size_bytes: int
+        self, flow: Flow, address: str, port: int, per_s: float, line: bytes, size_bytes: int
     ) -> None:
         """Mails at this pace, or as fast as ``CLIENTS`` connections carry them."""
         numbers, began = itertools.count(), self._loop.time()
@@ -210,9 +210,8 @@ class Traffic:
         async def client() -> None:
             while not flow.stopping:
                 number = next(numbers)
-                flow.started = number + 1
                 await asyncio.sleep(max(0.0, began + number / per_s - self._loop.time()))
-                while not await self._attempt(flow, number, address(), port, body):
+                while not await self._attempt(flow, number, address, port, body):
                     await asyncio.sleep(AGAIN_S)
 
         async with asyncio.TaskGroup() as group:
@@ -227,22 +226,22 @@ class Traffic:
         try:
             async with client:
                 await client.sendmail(sender, [f"someone@{DOMAIN}"], content)
+                flow.accepted.add(number)
         except aiosmtplib.SMTPRecipientsRefused as error:
-            return self._answered(flow, number, error.recipients[0].code, error.recipients[0].message)
+            code, text = error.recipients[0].code, error.recipients[0].message
         except aiosmtplib.SMTPResponseException as error:
-            return self._answered(flow, number, error.code, error.message)
+            code, text = error.code, error.message
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-            flow.setbacks[type(error).__name__] += 1
-            return False
-        flow.accepted.add(number)
-        return True
-
-    def _answered(self, flow: Flow, number: int, code: int, text: str) -> bool:
-        if code < 500:
-            flow.setbacks[str(code)] += 1
-            return False
-        flow.refused[number] = f"{code} {text}"
-        return True
+            code, text = 0, type(error).__name__
+        else:
+            return True
+        if number in flow.accepted:
+            return True  # it was QUIT that met trouble
+        if code >= 500:
+            flow.refused[number] = f"{code} {text}"
+            return True
+        flow.setbacks[str(code) if code else text] += 1
+        return False
 
 
 def _account(flow: Flow, queued: Callable[[], set[str]]) -> str:
