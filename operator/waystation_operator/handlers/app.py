@@ -40,6 +40,7 @@ from waystation_operator.handlers import latency, watch
 from waystation_operator.handlers.health import Health, State
 from waystation_operator.handlers.inbox import Inbox, pool_named
 from waystation_operator.handlers.latency import Latency
+from waystation_operator.handlers.reached import Reached
 from waystation_operator.handlers.reconciler import Reconciler
 from waystation_operator.handlers.resync import Resync
 from waystation_operator.handlers.watch import Watcher
@@ -77,7 +78,7 @@ class Operator:
         clock, self.metrics = Clock(), Metrics()
         self._health = Health(self.metrics, clock.monotonic)
         self.me = f"{socket.gethostname()}_{secrets.token_hex(4)}"
-        self._reached = _Reached(log)
+        self._reached = Reached(log, clock.monotonic)
         self._lease_client = Client(access.load, self.metrics)
         self._elector: Elector | Always = Always()
         if options.elect:
@@ -274,20 +275,6 @@ class _Waiting:
 
     def tell(self) -> None:
         self._said = self._operator.tell_waiting(self._said)
-
-
-class _Reached:
-    """Says once that the API server is away, and once that it is back."""
-
-    def __init__(self, log: Log) -> None:
-        self._log, self._away = log, False
-
-    def told(self, problem: str) -> None:
-        if problem and not self._away:
-            self._log.emit("api.unreachable", error=problem)
-        elif not problem and self._away:
-            self._log.emit("api.reachable")
-        self._away = bool(problem)
 
 
 def _root(error: BaseException | None) -> str:
