@@ -60,7 +60,8 @@ class Release:
         return self.helm("test", NAME, *where, within_s=within_s + 30)
 
     def grant(self, namespace: str, role: str = "pool-secrets") -> None:
-        """Bind one of the chart's roles for Secrets in a namespace, as the namespace's owner may."""
+        """Bind one of the chart's roles for Secrets in a namespace, as the namespace's owner may; it is in
+        force afterwards."""
         self.cluster.apply(
             {
                 "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -81,6 +82,9 @@ class Release:
             },
             namespace,
         )
+        account = f"system:serviceaccount:{self.namespace}:waystation-operator"
+        ask = ("auth", "can-i", "get", "secrets/any", f"--as={account}", f"--namespace={namespace}")
+        self.cluster.wait_for(lambda: not self.cluster.run(*ask).returncode, "the permission", within_s=15)
 
     def log(self) -> str:
         return self.cluster.logs(DEPLOYMENT, self.namespace, "--tail=200")

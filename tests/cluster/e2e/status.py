@@ -1,5 +1,7 @@
 """What a MailRoute's status says, waited for."""
 
+import time
+
 from tests.cluster.client import Body, Cluster
 
 
@@ -32,3 +34,9 @@ def wait_for_route(
 
     what = f"{kind}={status} {reason} of mailroute {namespace}/{route}"
     return cluster.wait_for(look, what, within_s=within_s, namespace=namespace, every_s=0.1) or {}
+
+
+def look_again(cluster: Cluster, namespace: str, pool: str) -> None:
+    """Has the operator look at the pool, and the Secrets its routes name, now and not within a minute."""
+    mark = f"example.com/looked-at={time.time_ns()}"
+    cluster.kubectl("annotate", "relaypool", pool, mark, f"--namespace={namespace}", "--overwrite")

@@ -8,7 +8,7 @@ from tests.cluster.client import Body, Cluster
 from tests.cluster.e2e.peers import PASSWORD, Peers
 from tests.cluster.e2e.release import Release
 from tests.cluster.e2e.resources import SMTP, lmtp, pool, route, secret, smarthost
-from tests.cluster.e2e.status import wait_for_route
+from tests.cluster.e2e.status import look_again, wait_for_route
 
 A_MINUTE_S = 60.0
 LOGINS = {"absent": "first@example.com", "wrong": "second@example.com"}  # Secret → user name
@@ -126,6 +126,7 @@ def test_mail_flows_once_it_is_corrected(cluster: Cluster, mail: str, peers: Pee
     for user in LOGINS.values():
         peers.set_password(PASSWORD, user)
     cluster.apply([secret(name, username=user, password=PASSWORD) for name, user in LOGINS.items()], mail)
+    look_again(cluster, mail, "outbound")
     for name in ("no-secret", "wrong-password"):
         assert "ESMTPSA" in peers.wait_for_mail(f"{mail} {name}", "postfix", within_s=120)
         wait_for_route(cluster, mail, name, "ResolvedRefs", within_s=75)

@@ -8,7 +8,7 @@ from tests.cluster.client import Body, Cluster
 from tests.cluster.e2e.peers import PASSWORD, USER, Peers
 from tests.cluster.e2e.release import Release
 from tests.cluster.e2e.resources import SMTP, pool, route, secret, smarthost
-from tests.cluster.e2e.status import wait_for_route
+from tests.cluster.e2e.status import look_again, wait_for_route
 
 LABEL = "mail.example.com/relay"
 
@@ -56,6 +56,7 @@ def test_route_of_another_namespace_needs_to_be_let_in(
     assert f"RoleBinding in namespace {shop}" in forbidden["message"], forbidden["message"]
 
     release.grant(shop, "secret-reader")
+    look_again(cluster, mail, "shared")
     wait_for_route(cluster, shop, "shop", "ResolvedRefs", within_s=75)
     wait_for_route(cluster, shop, "shop", "Programmed")
     peers.send(f"shared.{mail}.svc", f"{mail} of the shop")
