@@ -264,6 +264,22 @@ async def test_an_offer_that_is_repeated_is_recognised(leaving: House, staying: 
     assert sorted(verdicts) == [(("in", "accepted"), 1), (("in", "duplicate"), 1)]
 
 
+async def test_what_is_damaged_does_not_keep_the_rest(leaving: House, staying: House) -> None:
+    """One message that no relay would take, and one without its body: they stay and are counted."""
+    good = await leaving.later("ann@corp.test")
+    bad = await leaving.put("bob@corp.test\r\nRCPT TO:<eve@corp.test>", hold="by hand")
+    lost = await leaving.put("cy@corp.test", hold="by hand")
+    message = await leaving.spool.get(lost)
+    assert message is not None
+    db = leaving.spool._committer.index.db
+    db.execute("UPDATE bodies SET content = x'00' WHERE message_id = ?", (message.id,))
+    leaving.give(staying.url)
+    await until(lambda: leaving.said("unreadable") == 2, "both to be found")
+    assert (await leaving.messages()).keys() == {bad, lost}
+    assert (await staying.messages()).keys() == {good}
+    await until(leaving.is_free, "nothing to be claimed")
+
+
 async def test_stopping_finishes_the_batch_under_way(leaving: House, staying: House) -> None:
     """DELETE /drain: what the peer has taken is settled, nothing else is offered."""
     begun, go_on = asyncio.Event(), asyncio.Event()

@@ -169,20 +169,25 @@ def test_what_no_relay_sends_is_refused(fields: dict[str, object]) -> None:
     assert parcel.checked(parcel.frame(Parcel(GOOD, 0, 0))[parcel.FRAME.size :]).adoption == GOOD
     wrong = Parcel(msgspec.structs.replace(GOOD, **fields), 0, 0)
     with pytest.raises(Malformed):
-        parcel.checked(parcel.frame(wrong)[parcel.FRAME.size :])
+        parcel.frame(wrong)
+    with pytest.raises(Malformed):
+        parcel.checked(msgspec.msgpack.encode(wrong))
 
 
 @pytest.mark.parametrize(("size_bytes", "crc32"), [(-1, 0), (2**40, 0), (0, -1), (0, 2**32)])
 def test_impossible_sizes_are_refused(size_bytes: int, crc32: int) -> None:
     """No relay waits for a body that never ends."""
     with pytest.raises(Malformed):
-        parcel.checked(parcel.frame(Parcel(GOOD, size_bytes, crc32))[parcel.FRAME.size :])
+        parcel.checked(msgspec.msgpack.encode(Parcel(GOOD, size_bytes, crc32)))
 
 
 def test_a_frame_has_a_bound() -> None:
     """Its length is refused before anything is kept for it."""
     with pytest.raises(Malformed):
         read([parcel.MAGIC + parcel.FRAME.pack(parcel.LARGEST_BYTES + 1, 0)])
+    large = msgspec.structs.replace(TWO, reverse_path="a" * parcel.LARGEST_BYTES)
+    with pytest.raises(Malformed):
+        parcel.frame(Parcel(msgspec.structs.replace(GOOD, envelope=large), 0, 0))
 
 
 def test_a_later_relay_may_say_more() -> None:

@@ -14,7 +14,6 @@ import aiohttp
 import msgspec
 
 from waystation_relay.handoff import parcel
-from waystation_relay.handoff.parcel import Parcel
 from waystation_relay.handoff.words import Answer, Hello, RefusedBatch
 from waystation_relay.spool.bodies import BodyFile
 from waystation_relay.spool.failpoints import reach
@@ -27,7 +26,14 @@ PIECE_BYTES = 256 * 1024
 LARGEST_ANSWER_BYTES = 2**20
 TROUBLE = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
-Item = tuple[Parcel, bytes | BodyFile]
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Item:
+    """A message to be sent; ``frame`` is that of its parcel."""
+
+    name: str
+    frame: bytes
+    body: bytes | BodyFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ class Courier:
             refusal = _refusal(status, body)
             is_certain = not sent or refusal.reason != "protocol"
             return refusal if is_certain else Lost(refusal.text)
-        return _answer(body, tag, {item.adoption.name for item, _ in items})
+        return _answer(body, tag, {item.name for item in items})
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -131,11 +137,12 @@ class Courier:
 async def _pieces(items: Sequence[Item]) -> AsyncIterator[bytes]:
     gathered: list[bytes] = [parcel.MAGIC]
     size_bytes = 0
-    for item, body in items:
-        gathered.append(parcel.frame(item))
+    for item in items:
+        body = item.body
+        gathered.append(item.frame)
         if isinstance(body, bytes):
             gathered.append(body)
-            size_bytes += len(gathered[-2]) + len(body)
+            size_bytes += len(item.frame) + len(body)
             if size_bytes >= PIECE_BYTES:
                 yield b"".join(gathered)
                 gathered, size_bytes = [], 0

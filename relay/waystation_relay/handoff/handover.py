@@ -23,7 +23,7 @@ from waystation_relay.dispatch.ports import DispatchLog
 from waystation_relay.dispatch.timeline import Timeline
 from waystation_relay.handoff.claims import Claims, is_readable, may_leave
 from waystation_relay.handoff.courier import Courier, Item, Lost, Unsent
-from waystation_relay.handoff.parcel import Parcel
+from waystation_relay.handoff.parcel import Malformed, Parcel, frame
 from waystation_relay.handoff.peers import Peer, Peers
 from waystation_relay.handoff.ports import HandoffMetrics
 from waystation_relay.handoff.words import Answer, Verdict
@@ -79,6 +79,7 @@ class Handover:
         self._since = 0.0
         self._handed_off = 0
         self._unreadable = 0
+        self._unfit: set[int] = set()  # read, and not what another relay would take
         self._refused: collections.Counter[str] = collections.Counter()
 
     def begin(self, urls: Sequence[str]) -> None:
@@ -98,6 +99,7 @@ class Handover:
         """Another draining: its figures begin at nothing."""
         self._since = self._clock.now()
         self._handed_off = self._unreadable = 0
+        self._unfit.clear()
         self._refused.clear()
 
     def describe(self) -> dict[str, object]:
@@ -135,7 +137,7 @@ class Handover:
                     self._unreadable = unreadable
                     return
                 after = page[-1].id
-                unreadable += sum(not is_readable(message) for message in page)
+                unreadable += sum(not is_readable(message) or message.id in self._unfit for message in page)
                 for batch in self._batches(page):
                     await self._slots.acquire()
                     giving = work.create_task(self._give_one(batch.peer, batch.messages))
@@ -162,7 +164,8 @@ class Handover:
         now, moment = self._clock.now(), self._clock.monotonic()
         filling: dict[str, Batch] = {}
         for message in page:
-            if not self._claims.is_free(message) or not may_leave(message, now, self._since):
+            is_free = self._claims.is_free(message) and message.id not in self._unfit
+            if not is_free or not may_leave(message, now, self._since):
                 continue
             peer = self._peers.best(self._spool.queue_id(message.id), moment)
             if peer is None:
@@ -189,19 +192,23 @@ class Handover:
         items: list[Item] = []
         try:
             reach("handoff.claimed")
-            names = list(flights)
-            bodies = await asyncio.gather(*[self._claims.body(flights[name]) for name in names])
-            for name, body in zip(names, bodies, strict=True):
+            offered = list(flights)
+            bodies = await asyncio.gather(*[self._claims.body(flights[name]) for name in offered])
+            for name, body in zip(offered, bodies, strict=True):
                 if isinstance(body, ReadFailure):
                     self._claims.release(flights.pop(name))
-                else:
-                    items.append((_parcel(name, flights[name]), body))
+                    continue
+                try:
+                    items.append(Item(name, frame(_parcel(name, flights[name])), body))
+                except Malformed:
+                    self._unfit.add(flights[name].message.id)
+                    self._claims.release(flights.pop(name))
+                    if isinstance(body, BodyFile):
+                        body.close()
             if not items:
                 return
-            moment = self._clock.monotonic()
-            self._peers.stick(
-                names, peer, moment
-            )  # until we know: a crash of ours is no reason to go elsewhere
+            names = [item.name for item in items]
+            self._peers.stick(names, peer, self._clock.monotonic())  # until we know
             answer = await self._courier.send(peer.url, peer.tag, items)
             match answer:
                 case Answer():
@@ -214,9 +221,9 @@ class Handover:
                 case Lost(text=text):
                     self._fail(peer, "no-answer", text, len(items))
         finally:
-            for _, body in items:
-                if isinstance(body, BodyFile):
-                    body.close()
+            for item in items:
+                if isinstance(item.body, BodyFile):
+                    item.body.close()
             for flight in flights.values():
                 self._claims.release(flight)
 

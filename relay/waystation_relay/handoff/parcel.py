@@ -58,7 +58,11 @@ _decode = msgspec.msgpack.Decoder(Parcel).decode
 
 
 def frame(parcel: Parcel) -> bytes:
+    """Raises Malformed for what another relay would not take: damage that no checksum covers."""
     content = _encode(parcel)
+    wrong = _wrong(parcel) or ("is larger than a frame" if len(content) > LARGEST_BYTES else "")
+    if wrong:
+        raise Malformed(f"a message {wrong}")
     return FRAME.pack(len(content), zlib.crc32(content)) + content
 
 
