@@ -7,6 +7,8 @@ waiting recipients, records of a segment through a partial index over bodies
 that are not inline. Nothing else is indexed: administration scans, intake
 does not pay for it.
 
+``counters`` also keeps the names of adopted mail (``adopt``).
+
 ``segment``: 0 the body is in ``bodies``; above, in the segment of that
 number; -1 it was damaged and lies in ``corrupt/``.
 """
