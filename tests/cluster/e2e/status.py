@@ -36,7 +36,7 @@ def wait_for_route(
     return cluster.wait_for(look, what, within_s=within_s, namespace=namespace, every_s=0.1) or {}
 
 
-def look_again(cluster: Cluster, namespace: str, pool: str) -> None:
-    """Has the operator look at the pool, and the Secrets its routes name, now and not within a minute."""
+def look_again(cluster: Cluster, namespace: str, what: str = "relaypool/outbound") -> None:
+    """Has the operator look at a pool or route, and Secrets beside it, now and not within a minute."""
     mark = f"example.com/looked-at={time.time_ns()}"
-    cluster.kubectl("annotate", "relaypool", pool, mark, f"--namespace={namespace}", "--overwrite")
+    cluster.kubectl("annotate", what, mark, f"--namespace={namespace}", "--overwrite")

@@ -68,7 +68,7 @@ def test_routes_say_that_mail_goes_out(cluster: Cluster, server: str, mail: str)
     """What arrived is on the route, at the latest after a minute, which is not waited for here."""
     assert server
     sent = [name for name in ("plain", "login", "lmtp", "direct") if name != "direct" or cluster.place]
-    look_again(cluster, mail, "outbound")
+    look_again(cluster, mail)
     for name in sent:
         found = wait_for_route(cluster, mail, name, "Delivering", within_s=75)
         assert found["message"] == "the last mail arrived within the last 10 minutes"
@@ -90,7 +90,7 @@ def test_kubectl_get_answers_the_first_questions(
 ) -> None:
     """How many relays there are, how much mail waits and for how long, whether all is in force."""
     peers.send(server, "kept", to="ann@hold.test")
-    look_again(cluster, mail, "outbound")
+    look_again(cluster, mail)
 
     def row() -> list[str] | None:
         text = cluster.kubectl("get", "relaypools", f"--namespace={mail}")

@@ -56,7 +56,7 @@ def test_route_of_another_namespace_needs_to_be_let_in(
     assert f"RoleBinding in namespace {shop}" in forbidden["message"], forbidden["message"]
 
     release.grant(shop, "secret-reader")
-    look_again(cluster, mail, "shared")
+    look_again(cluster, shop, "mailroute/shop")
     wait_for_route(cluster, shop, "shop", "ResolvedRefs", within_s=75)
     wait_for_route(cluster, shop, "shop", "Programmed")
     peers.send(f"shared.{mail}.svc", f"{mail} of the shop")
