@@ -89,8 +89,8 @@ fuzz: install ## Fuzz the parsers, guided by coverage (SECONDS=60 each, TARGET=s
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGET)
 
 durability: ROUNDS = 20
-durability: install ## Power cuts, failing disks and damage for longer (ROUNDS=20: some five minutes)
-	@DURABILITY_ROUNDS=$(ROUNDS) $(BIN)/pytest -q --no-header tests/fault
+durability: install ## Kills, power cuts, failing disks and damage for longer (ROUNDS=20: some ten minutes)
+	@DURABILITY_ROUNDS=$(ROUNDS) $(BIN)/pytest -q --no-header -n $(JOBS) tests/fault tests/crash tests/handoff
 
 soak: install ## Mixed traffic through one relay: memory, descriptors and losses watched (MINUTES=15)
 	@$(BIN)/python -m tests.load.soak --minutes $(MINUTES)

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from tests.support import clients
+from tests.support.effort import LONG
 from tests.support.relay import RelayProcess, route, to
 from tests.support.sink import Sink
 from tests.support.waiting import until
 
-MESSAGES = 1000
+MESSAGES = 1000 if LONG else 400
 CLIENTS = 10
-KILLS = 8
+KILLS = 8 if LONG else 4
 SEED = random.randrange(2**32)
 
 

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.dispatch.world import LOST, REFUSED, World, later, refused, taken
+from tests.support.effort import LONG
 from tests.support.mail import route
 
 from waystation_contract.model import MX, Quarantine, Retry, Route
@@ -266,7 +267,7 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(
-    max_examples=20,
+    max_examples=20 if LONG else 10,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

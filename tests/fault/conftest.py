@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from tests.fault import library
 from tests.fault.lab import Laboratory
+from tests.support.effort import ROUNDS
 
-ROUNDS = int(os.environ.get("DURABILITY_ROUNDS", "1"))
 SEED = int(os.environ.get("DURABILITY_SEED") or (1 if os.environ.get("CI") else random.randrange(10**6)))
 
 

@@ -1,9 +1,8 @@
 """kill -9 of either relay at each step: all mail is somewhere at every moment, and once in the end.
 
-``make test`` tries a few of the steps, which ones is random; ``DURABILITY_ROUNDS=20`` tries all.
+``make test`` tries one of the steps, which one is random; ``make durability`` tries all.
 """
 
-import os
 import random
 import re
 import signal
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.handoff.pair import drain, feed, ids, known, relay_in, wait_empty
+from tests.support.effort import LONG
 from tests.support.relay import RelayProcess
 from tests.support.tables import table
 from tests.support.waiting import until
@@ -37,8 +37,7 @@ STAYING = (
 CHANCE = ("both", "at random")
 STEPS = [("leaving", step) for step in LEAVING] + [("staying", step) for step in STAYING] + [CHANCE]
 SEED = random.randrange(10**6)
-ALL = int(os.environ.get("DURABILITY_ROUNDS", "1")) > 1
-CHOSEN = STEPS if ALL else random.Random(SEED).sample(STEPS, 2)
+CHOSEN = STEPS if LONG else random.Random(SEED).sample(STEPS, 1)
 LARGE = "0123456789abcdef\r\n" * 150_000  # a file of its own
 
 
@@ -97,7 +96,7 @@ def killed_at_random(tmp_path: Path) -> None:
         feed(leaving, 300)
         feed(leaving, 2, content=LARGE, first=300)
         before = known(leaving)
-        for _ in range(8 if ALL else 2):
+        for _ in range(8 if LONG else 2):
             drain(leaving, staying)
             count = dice.randrange(1, 200)
             until(
