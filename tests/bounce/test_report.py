@@ -21,6 +21,7 @@ from tests.support.bounces import (
     message,
     recipient,
 )
+from tests.support.effort import examples
 
 from waystation_relay.bounce import report
 from waystation_relay.bounce.notices import Kind, Notice, Settled
@@ -424,7 +425,7 @@ contents = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(st.tuples(people, outcomes), min_size=1, max_size=4),
     contents,

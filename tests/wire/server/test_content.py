@@ -6,6 +6,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.effort import examples
 
 from waystation_relay.wire import stuffing
 from waystation_relay.wire.content import HEADER_BYTES, ChunkDecoder, DataDecoder, Inspector, chunk_of
@@ -56,7 +57,7 @@ def reference(stream: bytes) -> tuple[bytes, bytes | None]:
 
 
 @given(BYTES, BYTES, CUTS)
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 def test_data_is_read_as_the_rfc_says(content: bytes, behind: bytes, sizes: list[int]) -> None:
     """Whatever is sent, however it is cut: the content and the first byte behind it are RFC 5321's."""
     stream = content + END + behind
@@ -64,7 +65,7 @@ def test_data_is_read_as_the_rfc_says(content: bytes, behind: bytes, sizes: list
 
 
 @given(BYTES, CUTS)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 def test_without_an_end_nothing_is_lost_or_invented(content: bytes, sizes: list[int]) -> None:
     """What has been handed over is the beginning of the content; at most an unfinished end is held back."""
     taken, rest = decode(pieces(content, sizes))
@@ -76,7 +77,7 @@ def test_without_an_end_nothing_is_lost_or_invented(content: bytes, sizes: list[
 
 
 @given(BYTES.map(lambda x: x.replace(b"\r", b"").replace(b"\n", b"\r\n")), BYTES, CUTS)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 def test_what_we_send_we_read(content: bytes, behind: bytes, sizes: list[int]) -> None:
     """Our own client's dot-stuffing is undone to the byte."""
     sent = stuffing.stuff(content) + stuffing.END
@@ -140,7 +141,7 @@ def test_the_end_may_come_first() -> None:
 
 
 @given(BYTES, st.lists(st.integers(0, 9), min_size=1, max_size=8), CUTS)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 def test_chunks_are_octets(content: bytes, chunks: list[int], sizes: list[int]) -> None:
     """Content in chunks of any size, in packets of any size, is the same content; no CR LF is divided."""
     taken: list[bytes] = []
@@ -205,7 +206,7 @@ def header_of(content: bytes) -> bytes:
 
 
 @given(BYTES, CUTS)
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 def test_inspection_does_not_depend_on_cuts(content: bytes, sizes: list[int]) -> None:
     """Bare line ends, NULs, bytes from 0x80, size and hops are found as when the whole is looked at."""
     inspector = inspect(content, sizes)

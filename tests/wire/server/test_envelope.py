@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.effort import examples
 
 from waystation_relay.mail.envelope import BodyType, Notify, Recipient, Ret
 from waystation_relay.wire import envelope_commands, replies
@@ -215,7 +216,7 @@ def test_what_our_client_says_our_server_understands(
 
 
 @given(st.text(max_size=60))
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 def test_any_text_gets_a_command_or_a_reply(text: str) -> None:
     """No argument, however strange, is more than refused."""
     for said in (mail(text), mail(f"FROM:<{text}>"), mail(f"FROM:<> {text}")):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.effort import examples
 from tests.wire.server import script
 from tests.wire.server.recorder import Recorder
 
@@ -207,7 +208,7 @@ def feed(stream: bytes, sizes: list[int], begin: State) -> tuple[bytes, Recorder
 
 
 @given(ANYTHING, st.lists(st.integers(1, 50), max_size=8), st.sampled_from(ANY))
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 def test_any_bytes_get_whole_replies(stream: bytes, sizes: list[int], begin: State) -> None:
     """Whatever arrives: no crash, whole lines with a code each, one last reply, one line kept at most."""
     out, _, server = feed(stream, sizes, begin)
@@ -225,7 +226,7 @@ def test_any_bytes_get_whole_replies(stream: bytes, sizes: list[int], begin: Sta
 
 
 @given(ANYTHING, st.lists(st.integers(1, 9), min_size=1, max_size=8), st.sampled_from(ANY[1:]))
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 def test_any_bytes_mean_the_same_however_they_are_cut(stream: bytes, sizes: list[int], begin: State) -> None:
     """What a client says does not depend on how the network cuts it up (but for talking before it may)."""
     stream = stream.replace(b"STARTTLS", b"VRFY x")
