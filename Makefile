@@ -90,7 +90,7 @@ fuzz: install ## Fuzz the parsers, guided by coverage (SECONDS=60 each, TARGET=s
 
 durability: ROUNDS = 20
 durability: install ## Kills, power cuts, failing disks and damage for longer (ROUNDS=20: some ten minutes)
-	@DURABILITY_ROUNDS=$(ROUNDS) $(BIN)/pytest -q --no-header -n $(JOBS) tests/fault tests/crash tests/handoff
+	@DURABILITY_ROUNDS=$(ROUNDS) $(BIN)/pytest -q --no-header -n $(JOBS) tests/fault tests/crash tests/handoff tests/dispatch/test_life.py tests/wire tests/bounce
 
 soak: install ## Mixed traffic through one relay: memory, descriptors and losses watched (MINUTES=15)
 	@$(BIN)/python -m tests.load.soak --minutes $(MINUTES)
