@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import click
+import uvloop  # noqa: F401 -- app is imported late; without its libraries the command is not to begin
 
 from waystation_relay.aio.addresses import EVERY_V4
 from waystation_relay.cli.endpoint import Endpoint

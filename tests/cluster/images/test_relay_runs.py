@@ -13,6 +13,8 @@ from tests.support.waiting import until
 
 CONFIG, TOKEN, DATA = "/etc/waystation/config", "/etc/waystation/admin", "/var/lib/waystation"
 SPILLS = f"""
+import os
+os.environ["SQLITE_TMPDIR"] = "{DATA}"  # as the relay does before SQLite is loaded
 import sqlite3
 db = sqlite3.connect("{DATA}/index")
 db.execute("PRAGMA temp_store=FILE")
@@ -92,6 +94,6 @@ def test_a_stop_is_clean(relay: ContainedRelay) -> None:
 
 
 def test_a_large_temporary_table_goes_to_the_volume(relay_image: Containers) -> None:
-    """Rebuilding a damaged index needs temporary files; the image sends them to the only place there is."""
+    """Rebuilding a damaged index needs temporary files, and the volume is the only place there is."""
     run = relay_image.run("-c", SPILLS, entrypoint=["/opt/waystation/bin/python"], mounts=[memory(DATA)])
     assert (run.returncode, run.stdout.strip()) == (0, "5000"), run.stderr
