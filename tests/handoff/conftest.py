@@ -27,12 +27,14 @@ WITHIN_S = 10.0
 class House(Office):
     """An admin port whose relay can be told to leave. ``give`` begins, the queue moves while a test waits."""
 
+    limits = SOON
+
     async def open(self) -> None:
         await super().open()
         self.handover = Handover(
             spool=self.spool,
             claims=Claims(self.spool, self.dispatcher),
-            courier=Courier(Access(self.token_file).token, SOON),
+            courier=Courier(Access(self.token_file).token, self.limits),
             peers=Peers(self.spool.tag),
             clock=self.dispatcher._clock,
             metrics=self.metrics,
@@ -85,6 +87,12 @@ class House(Office):
         return not self.dispatcher.flights
 
 
+class PatientHouse(House):
+    """Waits for answers as long as in a pool: for tests in which all goes well, however slow the disk is."""
+
+    limits = Limits()
+
+
 async def until(look: Callable[[], bool | Awaitable[bool]], what: str) -> None:
     """Real time, as sockets and disks take it; ``WITHIN_S`` at most."""
     async with asyncio.timeout(WITHIN_S):
@@ -102,15 +110,15 @@ async def for_a_while(houses: int = 1) -> None:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[House]]]:
+async def house(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[House]]]:
     """Makes them."""
     numbers = itertools.count()
     async with contextlib.AsyncExitStack() as opened:
 
-        async def make() -> House:
+        async def make(kind: type[House] = House) -> House:
             folder = tmp_path / f"pool-{next(numbers)}"
             folder.mkdir()
-            made = House(folder)
+            made = kind(folder)
             await made.open()
             opened.push_async_callback(made.close)
             return made

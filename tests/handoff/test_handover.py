@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from aiohttp import web
-from tests.handoff.conftest import House, for_a_while, until
+from tests.handoff.conftest import House, PatientHouse, for_a_while, until
 from tests.support.ports import free_port
 
 from waystation_relay.handoff.claims import PATIENCE_S
@@ -317,9 +317,9 @@ async def test_mail_that_was_handed_over_may_come_back(leaving: House, staying: 
         assert (await taker.messages()).keys() == {queue_id}
 
 
-async def test_two_peers_share_the_load(leaving: House, house: Callable[[], Awaitable[House]]) -> None:
+async def test_two_peers_share_the_load(house: Callable[..., Awaitable[House]]) -> None:
     """Each gets a part; which goes where follows from its name, so that a second try goes there too."""
-    one, other = await house(), await house()
+    leaving, one, other = await house(PatientHouse), await house(), await house()
     for n in range(60):
         await leaving.later(f"n{n}@corp.test")
     leaving.give(one.url, other.url)
