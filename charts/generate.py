@@ -12,6 +12,8 @@ from pathlib import Path
 import click
 from charts import alerts, dashboards, page, rules
 
+from waystation_operator.cli.generate import bring_up_to_date
+
 TREE = Path(__file__).parents[1]
 
 
@@ -34,18 +36,7 @@ def expected(tree: Path) -> dict[Path, str]:
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is out of date.")
 def command(check: bool) -> None:
     """Write the chart's alerts, dashboards and roles, and the tables of docs/install.md."""
-    stale = [
-        (path, text)
-        for path, text in expected(TREE).items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
-    for path, text in stale:
-        if not check:
-            path.write_text(text, encoding="utf-8")
-        click.echo(f"{path.relative_to(TREE)}: {'out of date' if check else 'written'}")
-    if check and stale:
-        click.echo("error: run `python -m charts.generate`", err=True)
-        raise SystemExit(1)
+    bring_up_to_date(expected(TREE), TREE, check=check, remedy="python -m charts.generate")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ That is ``crds/*.yaml`` with the chart's copies of them, the field tables of
 With ``--check`` nothing is written, and the exit code is 1 if something would be.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -26,24 +27,29 @@ def expected(tree: Path) -> dict[Path, str]:
     return files
 
 
-@click.command()
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is out of date.")
-@click.option("--tree", type=click.Path(path_type=Path), default=TREE, help="Root of the source tree.")
-def command(check: bool, tree: Path) -> None:
-    """Write crds/*.yaml and the tables of docs/configuration.md and docs/conditions.md."""
+def bring_up_to_date(files: Mapping[Path, str], root: Path, *, check: bool, remedy: str) -> None:
+    """Write those that differ and say which; with ``check`` write nothing, and exit 1 naming the remedy."""
     stale = [
         (path, text)
-        for path, text in expected(tree).items()
+        for path, text in files.items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     for path, text in stale:
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        click.echo(f"{path.relative_to(tree)}: {'out of date' if check else 'written'}")
+        click.echo(f"{path.relative_to(root)}: {'out of date' if check else 'written'}")
     if check and stale:
-        click.echo("error: run `python -m waystation_operator.cli.generate`", err=True)
+        click.echo(f"error: run `{remedy}`", err=True)
         raise SystemExit(1)
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is out of date.")
+@click.option("--tree", type=click.Path(path_type=Path), default=TREE, help="Root of the source tree.")
+def command(check: bool, tree: Path) -> None:
+    """Write crds/*.yaml and the tables of docs/configuration.md and docs/conditions.md."""
+    bring_up_to_date(expected(tree), tree, check=check, remedy="python -m waystation_operator.cli.generate")
 
 
 if __name__ == "__main__":
