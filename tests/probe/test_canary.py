@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from tests.plan.objects import pool, route, secret
+from tests.probe.submission import submission
 from tests.support.certificates import Authority
 from tests.support.dns import Nsd, Unbound
-from tests.support.dovecot import PASSWORD, Dovecot
-from tests.support.postfix import Postfix
+from tests.support.dovecot import PASSWORD
 
 from waystation_operator.plan import probing
 from waystation_operator.plan.findings import Finding
@@ -27,16 +27,7 @@ def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     issued = authority.issue(HOST, valid_for=datetime.timedelta(days=365))
     with (
-        Dovecot(tmp_path) as dovecot,
-        Postfix(
-            tmp_path,
-            smtpd_sasl_auth_enable="yes",
-            smtpd_sasl_type="dovecot",
-            smtpd_sasl_path=f"inet:127.0.0.1:{dovecot.auth_port}",
-            smtpd_tls_chain_files=f"{issued.key} {issued.chain}",
-            smtpd_tls_security_level="may",
-            smtpd_tls_auth_only="yes",
-        ) as postfix,
+        submission(tmp_path, issued) as postfix,
         Nsd(tmp_path, {"example.test": "smtp A 127.0.0.1"}) as nsd,
         Unbound(tmp_path, {"example.test": nsd.port}) as unbound,
     ):

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from tests.probe.asking import CREDENTIAL, SECRET, Book, examined, server_context, smart_host
+from tests.probe.submission import submission
 from tests.support.certificates import Authority
-from tests.support.dovecot import PASSWORD, Dovecot
+from tests.support.dovecot import PASSWORD
 from tests.support.postfix import Postfix
 from tests.support.scripted import Peer, Script, Scripted
 from tests.support.waiting import until
@@ -169,18 +170,7 @@ def postfix(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> I
     """A submission server as they are run: AUTH after STARTTLS only, passwords checked by Dovecot."""
     folder = tmp_path_factory.mktemp("submission")
     issued = authority.issue("127.0.0.1", valid_for=datetime.timedelta(days=365))
-    with (
-        Dovecot(folder) as dovecot,
-        Postfix(
-            folder,
-            smtpd_sasl_auth_enable="yes",
-            smtpd_sasl_type="dovecot",
-            smtpd_sasl_path=f"inet:127.0.0.1:{dovecot.auth_port}",
-            smtpd_tls_chain_files=f"{issued.key} {issued.chain}",
-            smtpd_tls_security_level="may",
-            smtpd_tls_auth_only="yes",
-        ) as running,
-    ):
+    with submission(folder, issued) as running:
         yield running
 
 
